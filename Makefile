@@ -1,0 +1,135 @@
+# brainenc: `make run` and `make test` do everything; `make help` lists the rest.
+#
+#   V=1                          show the commands
+#   SANITIZER=address,undefined  build and test under sanitizers (or SANITIZER=thread), in a folder of its own
+#   WERROR=1                     warnings are errors (set by CI=true)
+
+CC      ?= cc
+comma   := ,
+BUILD   := build/$(if $(SANITIZER),$(subst $(comma),-,$(SANITIZER)),plain)
+
+WERROR  ?= $(if $(CI),1)
+VERSION := 0.1.0
+
+# What is built on, and what only the tests need: Debian package, then the name pkg-config knows it by.
+PACKAGES      := build-essential pkg-config libopenblas-pthread-dev libpng-dev libjpeg-dev libzip-dev libcjson-dev libssl-dev
+TEST_PACKAGES := libcmocka-dev python3 python3-pytest python3-numpy
+MODULES       := openblas libpng libjpeg libzip libcjson libcrypto
+
+WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wundef $(if $(WERROR),-Werror)
+OPTIMISE := $(if $(SANITIZER),-O1 -fno-omit-frame-pointer,-O2)
+SANITIZE := $(if $(SANITIZER),-fsanitize=$(SANITIZER) $(if $(findstring undefined,$(SANITIZER)),-fno-sanitize-recover=undefined))
+CFLAGS   ?= -g
+CFLAGS_ALL  = -std=c11 -D_GNU_SOURCE -I. -DBRAINENC_VERSION='"$(VERSION)"' $(WARNINGS) $(OPTIMISE) $(SANITIZE) -pthread \
+              $(shell pkg-config --cflags $(MODULES) 2>/dev/null) $(CFLAGS)
+LDFLAGS_ALL = $(SANITIZE) -pthread $(LDFLAGS)
+LIBS        = $(shell pkg-config --libs $(MODULES) 2>/dev/null) -lm
+
+CORE_SOURCES := $(wildcard core/*.c core/*/*.c)
+TOOL_SOURCES := $(wildcard clients/brainenc/*.c)
+UNIT_SOURCES := $(wildcard tests/unit/test_*.c)
+UNIT_SUPPORT := $(filter-out $(UNIT_SOURCES),$(wildcard tests/unit/*.c))
+
+objects    = $(patsubst %.c,$(BUILD)/%.o,$(1))
+LIBRARY   := $(BUILD)/libbrainenc.a
+TOOL      := $(BUILD)/brainenc
+UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(UNIT_SOURCES))
+
+Q := $(if $(V),,@)
+say = $(if $(V),@true,@printf '  %-7s %s\n' $(1) $(2))
+
+# One kernel file an instruction set, with flags of its own; chosen at run time from CPUID.
+VECTOR := -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math -Wno-psabi
+$(BUILD)/core/compute/kernels_generic.o: private CFLAGS_FILE := $(VECTOR)
+$(BUILD)/core/compute/kernels_avx2.o:    private CFLAGS_FILE := $(VECTOR) -mavx2 -mfma -mf16c
+$(BUILD)/core/compute/kernels_avx512.o:  private CFLAGS_FILE := $(VECTOR) -mavx512f -mavx512vl -mavx512dq -mavx512bw -mfma -mprefer-vector-width=512
+
+.PHONY: all help test check-unit check-tool bench deps test-deps clean FORCE
+all: deps
+	$(Q)$(MAKE) --no-print-directory $(TOOL)
+
+help:
+	@echo 'make            build the library and the tool (build/plain/brainenc)'
+	@echo 'make test       install what is missing, build, run every test'
+	@echo 'make bench      full-size benchmark: writes a ViT-B/14 model of random weights to build/bench, measures it'
+	@echo 'make clean      remove build/'
+	@echo 'Variables: V=1, SANITIZER=address,undefined or thread, WERROR=1, CC, CFLAGS, LDFLAGS'
+
+# --- packages -------------------------------------------------------------------------------------
+# Nothing is asked and nothing is printed when all of them are there.
+define install_missing
+	@missing=""; for package in $(1); do \
+	    dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ] && ! command -v apt-get >/dev/null; then \
+	    echo "This is no Debian or Ubuntu: install what these packages hold there, then call make $(MAKECMDGOALS) PACKAGES= TEST_PACKAGES= :$$missing"; exit 1; \
+	fi; \
+	if [ -n "$$missing" ]; then \
+	    sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	    echo "Installing with $$sudo apt-get:$$missing"; \
+	    $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+endef
+
+deps:
+	$(call install_missing,$(PACKAGES))
+test-deps: deps
+	$(call install_missing,$(TEST_PACKAGES))
+
+# --- building -------------------------------------------------------------------------------------
+# The flags of the last build: when they change, everything is built anew.
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(subst ','\'',$(CC) $(CFLAGS_ALL) $(VECTOR) $(LDFLAGS_ALL) $(LIBS))' | cmp -s - $@ || \
+	 echo '$(subst ','\'',$(CC) $(CFLAGS_ALL) $(VECTOR) $(LDFLAGS_ALL) $(LIBS))' > $@
+
+$(BUILD)/%.o: %.c $(BUILD)/flags
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) $(CFLAGS_FILE) -MMD -MP -c -o $@ $<
+
+$(LIBRARY): $(call objects,$(CORE_SOURCES))
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(TOOL): $(call objects,$(TOOL_SOURCES)) $(LIBRARY)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
+# Tests of failing allocations see every malloc, calloc, realloc, posix_memalign, strdup and mmap of the library.
+WRAPPED := malloc calloc realloc posix_memalign strdup mmap
+$(BUILD)/tests/test_allocation%: private LDFLAGS_TEST := $(foreach name,$(WRAPPED),-Wl$(comma)--wrap=$(name))
+$(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o $(call objects,$(UNIT_SUPPORT)) $(LIBRARY)
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS_TEST) -o $@ $^ $(LIBS) $(shell pkg-config --libs cmocka)
+
+# --- tests ----------------------------------------------------------------------------------------
+# The first python3 that can import what the tests need: one on PATH may not be the one Debian's packages serve.
+PYTHON = $(shell for p in python3 /usr/bin/python3; do $$p -c 'import numpy, pytest' 2>/dev/null && { echo $$p; break; }; done)
+export ASAN_OPTIONS ?= detect_leaks=1:allocator_may_return_null=1:detect_stack_use_after_return=1
+export UBSAN_OPTIONS ?= print_stacktrace=1
+export TSAN_OPTIONS ?= halt_on_error=1:second_deadlock_stack=1
+# ThreadSanitizer of gcc 12 cannot place its shadow memory under the address randomisation of newer kernels.
+RUNNER := $(if $(findstring thread,$(SANITIZER)),setarch -R)
+
+test: test-deps
+	$(Q)$(MAKE) --no-print-directory check-unit
+	$(Q)$(MAKE) --no-print-directory check-tool
+
+check-unit: $(UNIT_TESTS)
+	$(Q)for test in $(sort $(UNIT_TESTS)); do $(RUNNER) $$test || { echo "FAILED: $$test"; exit 1; }; done
+
+check-tool: $(TOOL)
+	$(Q)[ -n "$(PYTHON)" ] || { echo 'no python3 here can import numpy and pytest'; exit 1; }
+	$(Q)BRAINENC='$(abspath $(TOOL))' BRAINENC_RUNNER='$(RUNNER)' BRAINENC_SANITIZER='$(SANITIZER)' \
+	    $(PYTHON) -B -m pytest -q -p no:cacheprovider tests/tool
+
+bench: all
+	$(Q)[ -f build/bench/subj01.safetensors ] || $(TOOL) demo --full -o build/bench
+	$(Q)$(TOOL) bench --demo build/bench
+
+clean:
+	rm -rf build
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
