@@ -1,0 +1,66 @@
+/* The vector kernels between the matrix products: one table of functions for each instruction set.
+ *
+ * kernels_generic.c, kernels_avx2.c and kernels_avx512.c compile the same source (kernels.inc) with flags of their own;
+ * be_kernels_select picks one table from CPUID. reference.h holds a plain version of each, the tests' oracle.
+ * All arrays are float32, row-major, with any alignment; every function may be called from any thread.
+ */
+#ifndef BRAINENC_COMPUTE_KERNELS_H
+#define BRAINENC_COMPUTE_KERNELS_H
+
+#include <stddef.h>
+
+#include "core/base/error.h"
+
+typedef struct be_kernels {
+    const char *name; /* "generic", "avx2", "avx512": the words of compute.isa */
+
+    /* out[r][i] = (in[r][i] - mean_r) / sqrt(variance_r + epsilon) * gain[i] + bias[i]; the variance is the mean square
+     * of the deviations. in and out are [rows][width]; out may be in. */
+    void (*layer_norm)(float *out, const float *in, const float *gain, const float *bias, size_t rows, size_t width,
+                       float epsilon);
+
+    /* x[r][i] = exp(x[r][i] - max_r) / sum_r in place; row r begins at x + r * stride. */
+    void (*softmax)(float *x, size_t rows, size_t width, size_t stride);
+
+    /* x = gelu(x + bias) in place, gelu(y) = y / 2 * (1 + erf(y / sqrt(2))) (not the tanh form); worst error against
+     * float64 over all finite y: 1e-7 * (1 + |y|) absolute. x is [rows][width], bias [width]. */
+    void (*bias_gelu)(float *x, const float *bias, size_t rows, size_t width);
+
+    /* x = max(0, x + bias) in place. */
+    void (*bias_relu)(float *x, const float *bias, size_t rows, size_t width);
+
+    /* x = x + bias in place; row r begins at x + r * stride. */
+    void (*bias_add)(float *x, const float *bias, size_t rows, size_t width, size_t stride);
+
+    /* x = x + (y + bias) * scale in place: a residual connection with its LayerScale; scale NULL means ones.
+     * x and y are [rows][width], bias and scale [width]. */
+    void (*residual_add)(float *x, const float *y, const float *bias, const float *scale, size_t rows, size_t width);
+
+    /* sum over i of a[i] * b[i], in one partial sum a vector lane, added in a fixed order. */
+    float (*dot)(const float *a, const float *b, size_t width);
+
+    /* out[i] = out[i] + factor * in[i]. */
+    void (*accumulate)(float *out, const float *in, float factor, size_t width);
+
+    /* out[i] = exp(in[i]): within 1 unit in the last place for results that are normal numbers, 0 below them (in < -87.3);
+     * +infinity above 88.37 (no caller goes above 0); NaN stays NaN. Exposed for the tests. */
+    void (*exponential)(float *out, const float *in, size_t count);
+    /* out[i] = erf(in[i]): worst absolute error 1.5e-7; NaN stays NaN. Exposed for the tests. */
+    void (*error_function)(float *out, const float *in, size_t count);
+} be_kernels;
+
+/* *kernels = the table named `isa`; NULL or "auto" picks the best this processor runs. The table is constant and lives as
+ * long as the program. BE_ERROR_ARGUMENT for an unknown name, BE_ERROR_UNSUPPORTED for one this processor cannot run. */
+be_status be_kernels_select(const char *isa, const be_kernels **kernels, be_error *error);
+
+enum { BE_KERNELS_MAX = 3 };
+/* Every table this processor can run, best first; returns how many. */
+size_t be_kernels_available(const be_kernels *list[BE_KERNELS_MAX]);
+
+extern const be_kernels be_kernels_generic;
+#if defined(__x86_64__)
+extern const be_kernels be_kernels_avx2;
+extern const be_kernels be_kernels_avx512;
+#endif
+
+#endif

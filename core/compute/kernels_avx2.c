@@ -1,0 +1,9 @@
+/* The kernels for processors with AVX2 and FMA: the Makefile gives this file alone the flags for it. */
+#if defined(__x86_64__)
+#define KERNELS be_kernels_avx2
+#define KERNELS_NAME "avx2"
+#define LANES 8
+#include "core/compute/kernels.inc"
+#else
+typedef int be_no_such_processor; /* an empty file is not C */
+#endif
