@@ -1,0 +1,83 @@
+/* Frozen vision backbones: from an image to feature maps.
+ *
+ * A backbone is recognised from the tensors of its file. Adding one takes a new file with a be_backbone_kind in it, a row
+ * in the table of backbone.c and a test. What a kind offers is in kind.h.
+ *
+ * A loaded backbone is immutable; any number of threads may run it at once, each with an arena of its own.
+ */
+#ifndef BRAINENC_BACKBONE_BACKBONE_H
+#define BRAINENC_BACKBONE_BACKBONE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "core/base/error.h"
+#include "core/compute/team.h"
+#include "core/image/image.h"
+
+/* What is taken from the backbone, in the words of the authors' `backbone_arch`. MODEL section 2. */
+typedef enum be_features {
+    BE_FEATURES_DINOV2_Q /* "dinov2_q": the query projection of one block, patch tokens only */
+} be_features;
+
+/* "dinov2_q" -> *features; BE_ERROR_UNSUPPORTED naming what is supported otherwise. */
+be_status be_features_parse(const char *text, be_features *features, be_error *error);
+const char *be_features_name(be_features features);
+
+/* One feature map to be read: of which kind, and of which layer (`enc_output_layer`: 1 is the last block, 2 the one
+ * before; 0 is the first). */
+typedef struct be_tap {
+    be_features features;
+    size_t layer;
+} be_tap;
+
+enum { BE_BACKBONE_NAME_SIZE = 64, BE_BACKBONE_NOTE_SIZE = 160 };
+
+typedef struct be_backbone_info {
+    const char *kind;                  /* "dinov2" */
+    char name[BE_BACKBONE_NAME_SIZE];  /* "dinov2_vitb14"; "dinov2_vit96x4" for a width and depth nobody published */
+    const char *naming;                /* whose tensor names the file has: "Meta", "Hugging Face" */
+    size_t channels, depth, heads;     /* of the feature map; blocks; attention heads */
+    size_t hidden;                     /* width of the feed-forward part */
+    size_t patch;                      /* pixels a token is wide and high */
+    size_t position_grid;              /* the position table is for position_grid x position_grid tokens */
+    size_t parameters;                 /* float32 values held in memory: what the taps need, no more */
+    size_t blocks_needed;              /* whole blocks that are computed for the deepest tap */
+    char unverified[BE_BACKBONE_NOTE_SIZE]; /* "" or what was assumed and no golden case covers */
+} be_backbone_info;
+
+typedef struct be_backbone_options {
+    size_t heads; /* 0: from config.json beside a Hugging Face file, else width / 64, else 12 (marked unverified) */
+} be_backbone_options;
+
+typedef struct be_backbone be_backbone;
+
+/* Opens the weights in `path` and loads what `taps` need (n_taps >= 1; `options` may be NULL). BE_ERROR_UNSUPPORTED when
+ * no backbone is recognised, BE_ERROR_FORMAT naming the tensor that is missing or of the wrong shape, BE_ERROR_ARGUMENT
+ * when a tap is deeper than the backbone. */
+be_status be_backbone_open(const char *path, const be_backbone_options *options, const be_tap *taps, size_t n_taps,
+                           be_backbone **backbone, be_error *error);
+void be_backbone_close(be_backbone *backbone);
+const be_backbone_info *be_backbone_get_info(const be_backbone *backbone);
+
+/* What the file is, from names and shapes alone: no weight is read. */
+be_status be_backbone_inspect(const char *path, const be_backbone_options *options, be_backbone_info *info, be_error *error);
+
+/* The token grid for an image of width x height pixels: zero-padded on the right and bottom to whole patches. */
+void be_backbone_grid(const be_backbone *backbone, size_t width, size_t height, size_t *rows, size_t *columns);
+
+/* What depends on the grid alone, computed once for each grid: be_backbone_grid_floats floats. */
+size_t be_backbone_grid_floats(const be_backbone *backbone, size_t rows, size_t columns);
+void be_backbone_prepare_grid(const be_backbone *backbone, size_t rows, size_t columns, float *constants);
+
+/* The floats of arena an image of `tokens` grid cells needs, and of scratch each worker needs. */
+size_t be_backbone_arena_bytes(const be_backbone *backbone, size_t tokens);
+size_t be_backbone_scratch_bytes(const be_backbone *backbone, size_t tokens);
+
+/* Runs the backbone on one image. `constants` are those of the image's grid. features[i] is for tap i of be_backbone_open:
+ * [rows * columns][channels], tokens row-major, owned by the caller. `arena` holds the buffers of this image; what it
+ * held is lost. */
+be_status be_backbone_run(const be_backbone *backbone, const be_team *team, be_arena *arena, const be_image *image,
+                          const float *constants, float *const *features, be_error *error);
+
+#endif

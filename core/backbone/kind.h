@@ -1,0 +1,33 @@
+/* What one kind of backbone provides; for the files of this folder only. */
+#ifndef BRAINENC_BACKBONE_KIND_H
+#define BRAINENC_BACKBONE_KIND_H
+
+#include "core/backbone/backbone.h"
+#include "core/files/tensor_file.h"
+
+typedef struct be_backbone_kind {
+    /* True when the file's tensor names are this kind's. */
+    bool (*recognise)(const be_tensor_file *file);
+    /* Fills *info from names and shapes; n_taps may be 0 (then nothing depends on taps). */
+    be_status (*inspect)(const be_tensor_file *file, const be_backbone_options *options, const be_tap *taps, size_t n_taps,
+                         be_backbone_info *info, be_error *error);
+    /* Loads the weights for the taps. The result begins with a be_backbone, whose fields the caller sets. */
+    be_status (*load)(be_tensor_file *file, const be_backbone_info *info, const be_tap *taps, size_t n_taps,
+                      be_backbone **backbone, be_error *error);
+    void (*unload)(be_backbone *backbone);
+    size_t (*grid_floats)(const be_backbone *backbone, size_t rows, size_t columns);
+    void (*prepare_grid)(const be_backbone *backbone, size_t rows, size_t columns, float *constants);
+    size_t (*arena_bytes)(const be_backbone *backbone, size_t tokens);
+    size_t (*scratch_bytes)(const be_backbone *backbone, size_t tokens);
+    be_status (*run)(const be_backbone *backbone, const be_team *team, be_arena *arena, const be_image *image,
+                     const float *constants, float *const *features, be_error *error);
+} be_backbone_kind;
+
+struct be_backbone {
+    const be_backbone_kind *kind;
+    be_backbone_info info;
+};
+
+extern const be_backbone_kind be_backbone_dinov2; /* vit.c */
+
+#endif

@@ -1,0 +1,38 @@
+#include "core/files/config_json.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "core/files/mapped_file.h"
+
+enum { PATH_SIZE = 4096, LARGEST = 1 << 20 };
+
+be_status be_config_json_size(const char *weights_path, const char *key, size_t *value, be_error *error)
+{
+    char path[PATH_SIZE];
+    const char *slash = strrchr(weights_path, '/');
+    int folder = slash ? (int)(slash - weights_path) + 1 : 0;
+    be_mapped_file file;
+    *value = 0;
+    if (snprintf(path, sizeof path, "%.*sconfig.json", folder, weights_path) >= (int)sizeof path)
+        return be_fail(error, BE_ERROR_ARGUMENT, "%s: the path is too long", weights_path);
+    be_status status = be_mapped_file_open(path, &file, error);
+    if (status == BE_ERROR_NOT_FOUND)
+        return BE_OK;
+    if (status != BE_OK)
+        return status;
+    cJSON *root = cJSON_ParseWithLength((const char *)file.bytes, file.size);
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(root, key);
+    if (!cJSON_IsObject(root))
+        status = be_fail(error, BE_ERROR_FORMAT, "%s: is no JSON object", path);
+    else if (item && !(cJSON_IsNumber(item) && item->valuedouble >= 1 && item->valuedouble <= LARGEST &&
+                       item->valuedouble == (double)(size_t)item->valuedouble))
+        status = be_fail(error, BE_ERROR_FORMAT, "%s: '%s' is no whole number between 1 and %d", path, key, LARGEST);
+    else if (item)
+        *value = (size_t)item->valuedouble;
+    cJSON_Delete(root);
+    be_mapped_file_close(&file);
+    return status;
+}
