@@ -1,0 +1,96 @@
+#include "core/answer/text.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/base/memory.h"
+#include "core/files/utf8.h"
+
+/* Room for `more` bytes and the ending 0. */
+static bool reserve(be_text *text, size_t more)
+{
+    size_t needed;
+    void *bytes = text->bytes;
+    if (text->failed)
+        return false;
+    if (!be_size_add(text->length, more, &needed) || !be_size_add(needed, 1, &needed) ||
+        be_grow(&bytes, &text->capacity, needed, 1, "an answer", NULL) != BE_OK) {
+        text->failed = true;
+        return false;
+    }
+    text->bytes = bytes;
+    return true;
+}
+
+void be_text_add_bytes(be_text *text, const char *bytes, size_t length)
+{
+    if (!reserve(text, length))
+        return;
+    memcpy(text->bytes + text->length, bytes, length);
+    text->length += length;
+    text->bytes[text->length] = '\0';
+}
+
+void be_text_add(be_text *text, const char *addition)
+{
+    be_text_add_bytes(text, addition, strlen(addition));
+}
+
+void be_text_add_format(be_text *text, const char *format, ...)
+{
+    char line[512];
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    if (length < 0 || (size_t)length >= sizeof line)
+        text->failed = true; /* only short lines are written this way */
+    else
+        be_text_add_bytes(text, line, (size_t)length);
+}
+
+void be_text_add_json_string(be_text *text, const char *value)
+{
+    size_t left = strlen(value), length;
+    be_text_add(text, "\"");
+    for (const char *at = value; left > 0; at += length, left -= length) {
+        uint32_t character;
+        length = be_utf8_decode((const unsigned char *)at, left, &character);
+        if (length == 0) { /* the name of a file may hold any bytes: U+FFFD stands for one that is no UTF-8 */
+            be_text_add(text, "\xef\xbf\xbd");
+            length = 1;
+        } else if (character == '"' || character == '\\') {
+            be_text_add_format(text, "\\%c", *at);
+        } else if (character < 0x20) {
+            be_text_add_format(text, "\\u%04x", (unsigned)character);
+        } else {
+            be_text_add_bytes(text, at, length);
+        }
+    }
+    be_text_add(text, "\"");
+}
+
+void be_text_add_float(be_text *text, float value)
+{
+    if (reserve(text, BE_FLOAT_TEXT_SIZE))
+        text->length += be_float_text(value, text->bytes + text->length);
+    if (!text->failed)
+        text->bytes[text->length] = '\0';
+}
+
+void be_text_add_floats(be_text *text, const float *values, size_t count)
+{
+    be_text_add(text, "[");
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0)
+            be_text_add_bytes(text, ",", 1);
+        be_text_add_float(text, values[i]);
+    }
+    be_text_add(text, "]");
+}
+
+be_status be_text_finish(const be_text *text, be_error *error)
+{
+    return text->failed ? be_fail_memory(error, text->length, "an answer") : BE_OK;
+}

@@ -1,0 +1,108 @@
+/* libbrainenc: from the bytes of a picture to the response of every vertex of cortex.
+ *
+ * Two nouns. A be_model is loaded once and shared: one backbone and any number of subjects read from it, immutable but for
+ * a small cache behind a lock. A be_session is one caller's workspace on a model: threads and memory sized when it is made,
+ * so that predicting allocates nothing that grows with the work. Nothing is global; any number of models and sessions may
+ * exist at once, each session used by one thread at a time.
+ *
+ *     be_model *model; be_session *session; be_error error;
+ *     be_model_open(&(be_model_options){.backbone = "dinov2_vitb14_pretrain.pth", .subjects = paths, .n_subjects = 1},
+ *                   &model, &error);
+ *     be_session_open(model, NULL, &session, &error);
+ *     be_image_decode(bytes, size, "a.png", BE_DEFAULT_PIXELS, &picture, &error);
+ *     be_image_fit(&picture, BE_FIT_CROP, info->image_size, &input, &error);
+ *     be_session_predict(session, &input, 1, &output, NULL, &error);
+ *
+ * Every function returns BE_OK or a status with a sentence (core/base/error.h). The same image gives the same bits on one
+ * machine whatever else is in the batch, however many threads there are and whatever else runs.
+ */
+#ifndef BRAINENC_H
+#define BRAINENC_H
+
+#include "core/backbone/backbone.h"
+#include "core/base/clock.h"
+#include "core/base/error.h"
+#include "core/compute/team.h"
+#include "core/image/image.h"
+#include "core/subject/roi.h"
+#include "core/subject/subject.h"
+
+/* Limits a caller has no reason to change: pixels of a picture before decoding, tokens of a grid (37 x 37). */
+enum { BE_DEFAULT_PIXELS = 40000000, BE_DEFAULT_TOKENS = 1369 };
+
+/* --- model ---------------------------------------------------------------------------------------- */
+
+typedef struct be_model be_model;
+
+typedef struct be_model_options {
+    const char *backbone;                /* the backbone's weights file */
+    be_backbone_options backbone_options;
+    const char *const *subjects;         /* [n_subjects]: subject files, all read from this backbone */
+    size_t n_subjects;                   /* at least 1 */
+} be_model_options;
+
+/* Opens the subjects, then the part of the backbone that they need, and prepares what depends on no image. On success
+ * *model is to be closed with be_model_close. BE_ERROR_FORMAT when a subject does not fit the backbone. */
+be_status be_model_open(const be_model_options *options, be_model **model, be_error *error);
+/* No session on the model may be left. NULL is allowed. */
+void be_model_close(be_model *model);
+
+const be_backbone_info *be_model_backbone(const be_model *model);
+size_t be_model_subjects(const be_model *model);
+/* subject < be_model_subjects. */
+const be_subject *be_model_subject(const be_model *model, size_t subject);
+/* The backbone file's SHA-256. */
+const char *be_model_backbone_hash(const be_model *model);
+/* Index of the subject of that name; BE_ERROR_NOT_FOUND lists those there are. */
+be_status be_model_find_subject(const be_model *model, const char *name, size_t *subject, be_error *error);
+
+/* The token grid of an image, after fitting. */
+void be_model_grid(const be_model *model, const be_image *image, size_t *rows, size_t *columns);
+
+/* --- session -------------------------------------------------------------------------------------- */
+
+typedef struct be_session be_session;
+
+typedef struct be_session_options {
+    size_t threads; /* 0: as many as the process may use processors */
+    size_t tokens;  /* the largest grid, cells; 0: BE_DEFAULT_TOKENS */
+    const char *isa; /* instruction set of the vector kernels: "avx512", "avx2", "generic"; NULL or "auto": the best */
+} be_session_options;
+
+/* `options` may be NULL. On success *session is to be closed with be_session_close, before its model. */
+be_status be_session_open(be_model *model, const be_session_options *options, be_session **session, be_error *error);
+void be_session_close(be_session *session);
+size_t be_session_threads(const be_session *session);
+const char *be_session_isa(const be_session *session);
+
+/* Runs run(context, 0 .. count - 1, worker) on the session's threads, for work of the caller's own such as decoding. */
+void be_session_run(be_session *session, size_t count, void (*run)(void *context, size_t index, size_t worker),
+                    void *context);
+
+/* Where the answer for one image and one subject goes; what is NULL is not asked for. T is the image's grid,
+ * rows * columns; Q the subject's queries (be_subject_info), the left hemisphere's first: query r is ROI r of the
+ * subject's set in the left hemisphere, query Q / 2 + r in the right one. */
+typedef struct be_output {
+    float *vertices;        /* [V_lh + V_rh]: the response, in the subject's units */
+    float *attention;       /* [Q][T]: where each query looked, mean over heads; each map sums to 1 */
+    float *attention_heads; /* [heads][Q][T] */
+    float *tokens;          /* [Q][channels]: the encoder's output tokens */
+} be_output;
+
+/* Seconds spent on one image: the backbone, and encoder and readout of all subjects; and by stage (core/compute/team.h). */
+typedef struct be_timing {
+    double backbone, encoder;
+    double stages[BE_STAGES];
+} be_timing;
+
+/* Predicts `n_images` images (already fitted) for all subjects of the model: outputs[image * subjects + subject].
+ * With fewer images than threads each image is computed by all threads together, otherwise one by each. `timings`
+ * [n_images] may be NULL. BE_ERROR_LIMIT naming the image's place, from 1, when its grid is larger than the session's; then no
+ * output of any image is to be used. */
+be_status be_session_predict(be_session *session, const be_image *images, size_t n_images, const be_output *outputs,
+                             be_timing *timings, be_error *error);
+
+/* The feature map of each subject's layer, for one image: features[subject] is [T][channels] or NULL. */
+be_status be_session_features(be_session *session, const be_image *image, float *const *features, be_error *error);
+
+#endif

@@ -1,0 +1,39 @@
+#include "core/encoder/load.h"
+
+#include <stdio.h>
+
+enum { NAME_SIZE = 256, LARGEST_FREE_SIZE = 1 << 20 };
+
+be_status be_find_tensor(const be_tensor_file *file, const char *prefix, const char *name, size_t rows, size_t columns,
+                         const be_tensor **tensor, be_error *error)
+{
+    char full[NAME_SIZE], expected[64];
+    snprintf(full, sizeof full, "%s%s", prefix, name);
+    const be_tensor *found = be_tensor_file_find(file, full);
+    if (!found)
+        return be_fail(error, BE_ERROR_FORMAT, "%s: tensor '%s' is missing", be_tensor_file_path(file), full);
+    bool dims_right = found->n_dims == (columns ? 2u : 1u);
+    bool rows_right = dims_right && (rows ? found->shape[0] == rows
+                                          : found->shape[0] > 0 && found->shape[0] <= LARGEST_FREE_SIZE);
+    if (!rows_right || (columns && found->shape[1] != columns)) {
+        snprintf(expected, sizeof expected, columns ? "[%zu][%zu]" : "[%zu]", rows, columns);
+        return be_fail(error, BE_ERROR_FORMAT, "%s: tensor '%s' has the wrong shape, expected %s%s",
+                       be_tensor_file_path(file), full, expected, rows ? "" : " with 0 standing for any size");
+    }
+    *tensor = found;
+    return BE_OK;
+}
+
+be_status be_load_tensors(be_tensor_file *file, const char *prefix, const be_wanted_tensor *wanted, size_t count,
+                          be_error *error)
+{
+    for (size_t i = 0; i < count; i++) {
+        const be_tensor *tensor;
+        be_status status = be_find_tensor(file, prefix, wanted[i].name, wanted[i].rows, wanted[i].columns, &tensor, error);
+        if (status == BE_OK)
+            status = be_tensor_file_read_f32(file, tensor, wanted[i].out, error);
+        if (status != BE_OK)
+            return status;
+    }
+    return BE_OK;
+}

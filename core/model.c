@@ -1,0 +1,317 @@
+#include "core/model.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/memory.h"
+#include "core/compute/product.h"
+#include "core/files/hash.h"
+
+/* Grids held at once: the training images' and a few more. One is about 8 MB for ViT-B and a subject. */
+enum { GRIDS_HELD = 4 };
+
+struct be_model {
+    be_backbone *backbone;
+    char backbone_hash[BE_HASH_SIZE];
+    size_t n_subjects;
+    be_subject **subjects; /* [n_subjects] */
+    size_t *subject_taps;  /* [n_subjects]: index into taps */
+    size_t n_taps;
+    be_tap *taps;          /* [n_taps], all different */
+    pthread_mutex_t lock;  /* for what is below */
+    be_grid *grids[GRIDS_HELD];
+    size_t uses;
+};
+
+/* --- grids ---------------------------------------------------------------------------------------- */
+
+static void free_grid(const be_model *model, be_grid *grid)
+{
+    if (!grid)
+        return;
+    for (size_t i = 0; grid->subjects && i < model->n_subjects; i++)
+        free(grid->subjects[i]);
+    free(grid->subjects);
+    free(grid->backbone);
+    free(grid);
+}
+
+static be_status make_subject_constants(const be_model *model, be_grid *grid, size_t index, be_error *error)
+{
+    const be_transformer *encoder = be_subject_encoder(model->subjects[index]);
+    void *memory;
+    size_t floats = be_transformer_grid_floats(encoder, grid->rows, grid->columns);
+    be_status status = be_allocate_aligned(&memory, floats, sizeof(float), "a grid's position scores", error);
+    if (status != BE_OK)
+        return status;
+    grid->subjects[index] = memory;
+    return be_transformer_prepare_grid(encoder, grid->rows, grid->columns, memory, error);
+}
+
+static be_status make_grid(const be_model *model, size_t rows, size_t columns, be_grid **out, be_error *error)
+{
+    void *memory;
+    be_status status = be_allocate(&memory, 1, sizeof(be_grid), "a grid", error);
+    if (status != BE_OK)
+        return status;
+    be_grid *grid = memory;
+    grid->rows = rows;
+    grid->columns = columns;
+    status = be_allocate(&memory, model->n_subjects, sizeof(float *), "a grid", error);
+    if (status == BE_OK) {
+        grid->subjects = memory;
+        status = be_allocate_aligned(&memory, be_backbone_grid_floats(model->backbone, rows, columns), sizeof(float),
+                                     "a grid's positions", error);
+    }
+    if (status == BE_OK) {
+        grid->backbone = memory;
+        be_backbone_prepare_grid(model->backbone, rows, columns, grid->backbone);
+    }
+    for (size_t i = 0; i < model->n_subjects && status == BE_OK; i++)
+        status = make_subject_constants(model, grid, i, error);
+    if (status != BE_OK) {
+        free_grid(model, grid);
+        return status;
+    }
+    *out = grid;
+    return BE_OK;
+}
+
+static be_grid *find_grid(const be_model *model, size_t rows, size_t columns)
+{
+    for (size_t i = 0; i < GRIDS_HELD; i++) {
+        be_grid *grid = model->grids[i];
+        if (grid && grid->rows == rows && grid->columns == columns)
+            return grid;
+    }
+    return NULL;
+}
+
+/* Puts a new grid in an empty place, or that of the one unused for longest. When all are in use it stays outside and is
+ * freed by its only user. */
+static void hold_grid(be_model *model, be_grid *grid)
+{
+    size_t place = GRIDS_HELD;
+    for (size_t i = 0; i < GRIDS_HELD; i++) {
+        if (!model->grids[i]) {
+            place = i;
+            break;
+        }
+        if (model->grids[i]->users == 0 &&
+            (place == GRIDS_HELD || model->grids[i]->last_used < model->grids[place]->last_used))
+            place = i;
+    }
+    if (place == GRIDS_HELD)
+        return;
+    free_grid(model, model->grids[place]);
+    model->grids[place] = grid;
+}
+
+static bool is_held(const be_model *model, const be_grid *grid)
+{
+    for (size_t i = 0; i < GRIDS_HELD; i++) {
+        if (model->grids[i] == grid)
+            return true;
+    }
+    return false;
+}
+
+be_status be_model_take_grid(be_model *model, size_t rows, size_t columns, const be_grid **out, be_error *error)
+{
+    be_status status = BE_OK;
+    pthread_mutex_lock(&model->lock);
+    be_grid *grid = find_grid(model, rows, columns);
+    if (!grid) { /* computed under the lock: who else wants it would only compute the same */
+        status = make_grid(model, rows, columns, &grid, error);
+        if (status == BE_OK)
+            hold_grid(model, grid);
+    }
+    if (status == BE_OK) {
+        grid->users++;
+        grid->last_used = ++model->uses;
+        *out = grid;
+    }
+    pthread_mutex_unlock(&model->lock);
+    return status;
+}
+
+void be_model_release_grid(be_model *model, const be_grid *taken)
+{
+    be_grid *grid = (be_grid *)taken;
+    pthread_mutex_lock(&model->lock);
+    grid->users--;
+    if (grid->users == 0 && !is_held(model, grid))
+        free_grid(model, grid);
+    pthread_mutex_unlock(&model->lock);
+}
+
+/* --- opening -------------------------------------------------------------------------------------- */
+
+static be_status open_subjects(be_model *model, const be_model_options *options, be_error *error)
+{
+    void *subjects, *taps, *subject_taps;
+    be_status status = be_allocate(&subjects, options->n_subjects, sizeof(be_subject *), "a list of subjects", error);
+    if (status != BE_OK)
+        return status;
+    model->subjects = subjects;
+    status = be_allocate(&taps, options->n_subjects, sizeof(be_tap), "a list of layers", error);
+    if (status != BE_OK)
+        return status;
+    model->taps = taps;
+    status = be_allocate(&subject_taps, options->n_subjects, sizeof(size_t), "a list of layers", error);
+    if (status != BE_OK)
+        return status;
+    model->subject_taps = subject_taps;
+    for (size_t i = 0; i < options->n_subjects; i++) {
+        status = be_subject_open(options->subjects[i], &model->subjects[i], error);
+        if (status != BE_OK)
+            return status;
+        model->n_subjects++;
+        const be_tap *tap = &be_subject_get_info(model->subjects[i])->tap;
+        size_t t = 0;
+        while (t < model->n_taps && (model->taps[t].features != tap->features || model->taps[t].layer != tap->layer))
+            t++;
+        if (t == model->n_taps)
+            model->taps[model->n_taps++] = *tap;
+        model->subject_taps[i] = t;
+    }
+    return BE_OK;
+}
+
+static be_status check_subjects(const be_model *model, const be_model_options *options, be_error *error)
+{
+    const be_backbone_info *backbone = be_backbone_get_info(model->backbone);
+    for (size_t i = 0; i < model->n_subjects; i++) {
+        const be_subject_info *info = be_subject_get_info(model->subjects[i]);
+        if (info->channels != backbone->channels)
+            return be_fail(error, BE_ERROR_FORMAT, "%s: was trained on %zu channels, the backbone %s has %zu",
+                           options->subjects[i], info->channels, options->backbone, backbone->channels);
+        for (size_t j = 0; j < i; j++) {
+            if (strcmp(info->name, be_subject_get_info(model->subjects[j])->name) == 0)
+                return be_fail(error, BE_ERROR_ARGUMENT, "%s: a subject named '%s' is there already", options->subjects[i],
+                               info->name);
+        }
+    }
+    return BE_OK;
+}
+
+/* The constants for training-sized images are made at load. */
+static be_status prepare_training_grids(be_model *model, be_error *error)
+{
+    be_status status = BE_OK;
+    for (size_t i = 0; i < model->n_subjects && status == BE_OK; i++) {
+        size_t size = be_subject_get_info(model->subjects[i])->image_size, rows, columns;
+        const be_grid *grid;
+        be_backbone_grid(model->backbone, size, size, &rows, &columns);
+        if (rows * columns > BE_DEFAULT_TOKENS)
+            continue;
+        status = be_model_take_grid(model, rows, columns, &grid, error);
+        if (status == BE_OK)
+            be_model_release_grid(model, grid);
+    }
+    return status;
+}
+
+be_status be_model_open(const be_model_options *options, be_model **out, be_error *error)
+{
+    void *memory;
+    if (options->n_subjects == 0)
+        return be_fail(error, BE_ERROR_ARGUMENT, "a model needs at least one subject");
+    be_status status = be_allocate(&memory, 1, sizeof(be_model), "a model", error);
+    if (status != BE_OK)
+        return status;
+    be_model *model = memory;
+    pthread_mutex_init(&model->lock, NULL);
+    be_product_use_one_thread();
+    status = open_subjects(model, options, error);
+    if (status == BE_OK)
+        status = be_backbone_open(options->backbone, &options->backbone_options, model->taps, model->n_taps, &model->backbone,
+                                  error);
+    if (status == BE_OK)
+        status = check_subjects(model, options, error);
+    if (status == BE_OK)
+        status = be_hash_file(options->backbone, model->backbone_hash, error);
+    if (status == BE_OK)
+        status = prepare_training_grids(model, error);
+    if (status != BE_OK) {
+        be_model_close(model);
+        return status;
+    }
+    *out = model;
+    return BE_OK;
+}
+
+void be_model_close(be_model *model)
+{
+    if (!model)
+        return;
+    for (size_t i = 0; i < GRIDS_HELD; i++)
+        free_grid(model, model->grids[i]);
+    for (size_t i = 0; i < model->n_subjects; i++)
+        be_subject_close(model->subjects[i]);
+    be_backbone_close(model->backbone);
+    pthread_mutex_destroy(&model->lock);
+    free(model->subjects);
+    free(model->subject_taps);
+    free(model->taps);
+    free(model);
+}
+
+/* --- reading -------------------------------------------------------------------------------------- */
+
+const be_backbone_info *be_model_backbone(const be_model *model)
+{
+    return be_backbone_get_info(model->backbone);
+}
+
+size_t be_model_subjects(const be_model *model)
+{
+    return model->n_subjects;
+}
+
+const be_subject *be_model_subject(const be_model *model, size_t subject)
+{
+    return model->subjects[subject];
+}
+
+const char *be_model_backbone_hash(const be_model *model)
+{
+    return model->backbone_hash;
+}
+
+be_status be_model_find_subject(const be_model *model, const char *name, size_t *subject, be_error *error)
+{
+    char names[256] = "";
+    for (size_t i = 0; i < model->n_subjects; i++) {
+        const char *known = be_subject_get_info(model->subjects[i])->name;
+        if (strcmp(known, name) == 0) {
+            *subject = i;
+            return BE_OK;
+        }
+        size_t length = strlen(names);
+        snprintf(names + length, sizeof names - length, "%s%s", length ? ", " : "", known);
+    }
+    return be_fail(error, BE_ERROR_NOT_FOUND, "subject: there is no '%.64s'; loaded: %s", name, names);
+}
+
+void be_model_grid(const be_model *model, const be_image *image, size_t *rows, size_t *columns)
+{
+    be_backbone_grid(model->backbone, image->width, image->height, rows, columns);
+}
+
+const be_backbone *be_model_get_backbone(const be_model *model)
+{
+    return model->backbone;
+}
+
+size_t be_model_taps(const be_model *model)
+{
+    return model->n_taps;
+}
+
+size_t be_model_subject_tap(const be_model *model, size_t subject)
+{
+    return model->subject_taps[subject];
+}

@@ -1,0 +1,25 @@
+/* What a session needs of a model beyond the public face; for model.c and session.c only. */
+#ifndef BRAINENC_MODEL_H
+#define BRAINENC_MODEL_H
+
+#include "core/brainenc.h"
+
+/* What depends on the token grid alone, computed once for each grid and shared. */
+typedef struct be_grid {
+    size_t rows, columns;
+    float *backbone;  /* be_backbone_grid_floats */
+    float **subjects; /* [n_subjects]: be_transformer_grid_floats each */
+    size_t users;     /* sessions computing with it, under the model's lock */
+    size_t last_used; /* the model's count of uses when it was last taken */
+} be_grid;
+
+/* Takes the constants of a grid, computing them when they are not held. To be given back with be_model_release_grid. */
+be_status be_model_take_grid(be_model *model, size_t rows, size_t columns, const be_grid **grid, be_error *error);
+void be_model_release_grid(be_model *model, const be_grid *grid);
+
+const be_backbone *be_model_get_backbone(const be_model *model);
+/* The different feature maps the subjects are read from, and which of them a subject reads. */
+size_t be_model_taps(const be_model *model);
+size_t be_model_subject_tap(const be_model *model, size_t subject);
+
+#endif

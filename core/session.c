@@ -1,0 +1,298 @@
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/memory.h"
+#include "core/compute/team.h"
+#include "core/model.h"
+
+/* What computing one image takes. */
+typedef struct worker {
+    be_arena arena;   /* the backbone's buffers, then each encoder's */
+    float *features;  /* [taps][limit tokens][channels] */
+    float *tokens;    /* [largest Q * channels of any subject] */
+} worker;
+
+struct be_session {
+    be_model *model;
+    be_pool *pool;
+    const be_kernels *kernels;
+    size_t threads, tokens;
+    worker *workers;   /* [threads] */
+    be_arena *scratch; /* [threads] */
+};
+
+/* --- opening -------------------------------------------------------------------------------------- */
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static size_t arena_bytes(const be_session *session)
+{
+    size_t bytes = be_backbone_arena_bytes(be_model_get_backbone(session->model), session->tokens);
+    for (size_t i = 0; i < be_model_subjects(session->model); i++) {
+        const be_transformer *encoder = be_subject_encoder(be_model_subject(session->model, i));
+        bytes = larger(bytes, be_transformer_arena_bytes(encoder, session->tokens));
+    }
+    return bytes;
+}
+
+static size_t scratch_bytes(const be_session *session)
+{
+    size_t bytes = be_backbone_scratch_bytes(be_model_get_backbone(session->model), session->tokens);
+    for (size_t i = 0; i < be_model_subjects(session->model); i++)
+        bytes = larger(bytes, be_transformer_scratch_bytes(be_subject_encoder(be_model_subject(session->model, i))));
+    return bytes;
+}
+
+static size_t feature_floats(const be_session *session)
+{
+    return session->tokens * be_model_backbone(session->model)->channels;
+}
+
+static size_t token_floats(const be_session *session)
+{
+    size_t floats = 0;
+    for (size_t i = 0; i < be_model_subjects(session->model); i++) {
+        const be_subject_info *info = be_subject_get_info(be_model_subject(session->model, i));
+        floats = larger(floats, info->queries * info->channels);
+    }
+    return floats;
+}
+
+static be_status make_worker(be_session *session, size_t index, be_error *error)
+{
+    worker *it = &session->workers[index];
+    void *memory;
+    be_status status = be_arena_create(&it->arena, arena_bytes(session), "a worker's buffers", error);
+    if (status == BE_OK)
+        status = be_arena_create(&session->scratch[index], scratch_bytes(session), "a worker's scratch", error);
+    if (status == BE_OK)
+        status = be_allocate_aligned(&memory, be_model_taps(session->model) * feature_floats(session), sizeof(float),
+                                     "feature maps", error);
+    if (status != BE_OK)
+        return status;
+    it->features = memory;
+    status = be_allocate_aligned(&memory, token_floats(session), sizeof(float), "output tokens", error);
+    if (status == BE_OK)
+        it->tokens = memory;
+    return status;
+}
+
+be_status be_session_open(be_model *model, const be_session_options *options, be_session **out, be_error *error)
+{
+    enum { MOST_TOKENS = 1 << 20 };
+    be_session_options wanted = options ? *options : (be_session_options){0};
+    void *memory;
+    be_status status = be_allocate(&memory, 1, sizeof(be_session), "a session", error);
+    if (status != BE_OK)
+        return status;
+    be_session *session = memory;
+    session->model = model;
+    session->threads = wanted.threads ? wanted.threads : be_processors();
+    session->tokens = wanted.tokens ? wanted.tokens : BE_DEFAULT_TOKENS;
+    if (session->tokens > MOST_TOKENS)
+        status = be_fail(error, BE_ERROR_ARGUMENT, "tokens: %zu is more than %d", session->tokens, MOST_TOKENS);
+    if (status == BE_OK)
+        status = be_kernels_select(wanted.isa, &session->kernels, error);
+    if (status == BE_OK)
+        status = be_pool_create(session->threads, &session->pool, error);
+    if (status == BE_OK)
+        status = be_allocate(&memory, session->threads, sizeof(worker), "workers", error);
+    if (status == BE_OK) {
+        session->workers = memory;
+        status = be_allocate(&memory, session->threads, sizeof(be_arena), "workers", error);
+    }
+    if (status == BE_OK)
+        session->scratch = memory;
+    for (size_t i = 0; i < session->threads && status == BE_OK; i++)
+        status = make_worker(session, i, error);
+    if (status != BE_OK) {
+        be_session_close(session);
+        return status;
+    }
+    *out = session;
+    return BE_OK;
+}
+
+void be_session_close(be_session *session)
+{
+    if (!session)
+        return;
+    be_pool_destroy(session->pool);
+    for (size_t i = 0; session->workers && i < session->threads; i++) {
+        be_arena_destroy(&session->workers[i].arena);
+        free(session->workers[i].features);
+        free(session->workers[i].tokens);
+    }
+    for (size_t i = 0; session->scratch && i < session->threads; i++)
+        be_arena_destroy(&session->scratch[i]);
+    free(session->workers);
+    free(session->scratch);
+    free(session);
+}
+
+size_t be_session_threads(const be_session *session)
+{
+    return session->threads;
+}
+
+const char *be_session_isa(const be_session *session)
+{
+    return session->kernels->name;
+}
+
+void be_session_run(be_session *session, size_t count, void (*run)(void *context, size_t index, size_t worker),
+                    void *context)
+{
+    be_pool_run(session->pool, count, run, context);
+}
+
+/* --- predicting ----------------------------------------------------------------------------------- */
+
+/* One call of be_session_predict, as its tasks see it. */
+typedef struct batch {
+    be_session *session;
+    const be_image *images;
+    const be_output *outputs;
+    be_timing *timings;
+    atomic_bool failed;
+    be_status status; /* of the first failure, written by whoever sets `failed` */
+    be_error error;
+} batch;
+
+static be_status run_backbone(be_session *session, const be_team *team, worker *it, const be_image *image,
+                              const be_grid *grid, be_error *error)
+{
+    enum { MOST_TAPS = 64 };
+    float *features[MOST_TAPS];
+    size_t taps = be_model_taps(session->model);
+    if (taps > MOST_TAPS)
+        return be_fail(error, BE_ERROR_LIMIT, "the subjects are read from more than %d layers", MOST_TAPS);
+    for (size_t t = 0; t < taps; t++)
+        features[t] = it->features + t * feature_floats(session);
+    return be_backbone_run(be_model_get_backbone(session->model), team, &it->arena, image, grid->backbone, features, error);
+}
+
+static be_status run_subject(be_session *session, const be_team *team, worker *it, const be_grid *grid, size_t index,
+                             const be_output *output, be_error *error)
+{
+    const be_subject *subject = be_model_subject(session->model, index);
+    const be_subject_info *info = be_subject_get_info(subject);
+    const float *features = it->features + be_model_subject_tap(session->model, index) * feature_floats(session);
+    be_status status = be_transformer_run(be_subject_encoder(subject), team, &it->arena, features, grid->rows * grid->columns,
+                                          grid->subjects[index], it->tokens, output->attention, output->attention_heads, error);
+    if (status != BE_OK)
+        return status;
+    if (output->tokens)
+        memcpy(output->tokens, it->tokens, info->queries * info->channels * sizeof(float));
+    if (output->vertices)
+        be_readout_run(be_subject_readout(subject), team, it->tokens, output->vertices);
+    return BE_OK;
+}
+
+static bool wants_anything(const be_output *output)
+{
+    return output->vertices || output->attention || output->attention_heads || output->tokens;
+}
+
+/* `place` is the image's in its batch, from 0. */
+static be_status take_grid(be_session *session, const be_image *image, size_t place, const be_grid **grid, be_error *error)
+{
+    size_t rows, columns, cells;
+    be_model_grid(session->model, image, &rows, &columns);
+    if (!be_size_multiply(rows, columns, &cells) || cells > session->tokens)
+        return be_fail(error, BE_ERROR_LIMIT, "image %zu: %zu x %zu pixels are %zu x %zu tokens, the limit is %zu", place + 1,
+                       image->width, image->height, columns, rows, session->tokens);
+    return be_model_take_grid(session->model, rows, columns, grid, error);
+}
+
+static be_status predict_image(batch *self, be_team *team, worker *it, size_t index, be_error *error)
+{
+    be_timing timing = {0};
+    be_session *session = self->session;
+    size_t subjects = be_model_subjects(session->model);
+    const be_grid *grid;
+    be_status status = take_grid(session, &self->images[index], index, &grid, error);
+    if (status != BE_OK)
+        return status;
+    double start = be_clock();
+    team->stages = timing.stages;
+    status = run_backbone(session, team, it, &self->images[index], grid, error);
+    double middle = be_clock();
+    for (size_t s = 0; s < subjects && status == BE_OK; s++) {
+        const be_output *output = &self->outputs[index * subjects + s];
+        if (wants_anything(output))
+            status = run_subject(session, team, it, grid, s, output, error);
+    }
+    timing.backbone = middle - start;
+    timing.encoder = be_clock() - middle;
+    if (self->timings)
+        self->timings[index] = timing;
+    be_model_release_grid(session->model, grid);
+    return status;
+}
+
+static void record(batch *self, be_status status, const be_error *error)
+{
+    bool expected = false;
+    if (status != BE_OK && atomic_compare_exchange_strong(&self->failed, &expected, true)) {
+        self->status = status;
+        self->error = *error;
+    }
+}
+
+/* One image by one worker, while the others do others. */
+static void predict_alone(void *context, size_t index, size_t number)
+{
+    batch *self = context;
+    be_session *session = self->session;
+    be_team team = {.kernels = session->kernels, .worker = number, .scratch = session->scratch};
+    be_error error;
+    if (!atomic_load(&self->failed))
+        record(self, predict_image(self, &team, &session->workers[number], index, &error), &error);
+}
+
+/* One image by all workers. */
+static void predict_together(batch *self, size_t index)
+{
+    be_session *session = self->session;
+    be_team team = {.kernels = session->kernels, .pool = session->pool, .scratch = session->scratch};
+    be_error error;
+    if (!atomic_load(&self->failed))
+        record(self, predict_image(self, &team, &session->workers[0], index, &error), &error);
+}
+
+be_status be_session_predict(be_session *session, const be_image *images, size_t n_images, const be_output *outputs,
+                             be_timing *timings, be_error *error)
+{
+    batch self = {.session = session, .images = images, .outputs = outputs, .timings = timings};
+    size_t alone = n_images - n_images % session->threads; /* whole rounds: no thread waits long at the end */
+    be_pool_run(session->pool, alone, predict_alone, &self);
+    for (size_t i = alone; i < n_images; i++)
+        predict_together(&self, i);
+    if (atomic_load(&self.failed))
+        return be_fail(error, self.status, "%s", self.error.message);
+    return BE_OK;
+}
+
+be_status be_session_features(be_session *session, const be_image *image, float *const *features, be_error *error)
+{
+    be_team team = {.kernels = session->kernels, .pool = session->pool, .scratch = session->scratch};
+    worker *it = &session->workers[0];
+    const be_grid *grid;
+    be_status status = take_grid(session, image, 0, &grid, error);
+    if (status != BE_OK)
+        return status;
+    status = run_backbone(session, &team, it, image, grid, error);
+    size_t floats = grid->rows * grid->columns * be_model_backbone(session->model)->channels;
+    for (size_t s = 0; s < be_model_subjects(session->model) && status == BE_OK; s++) {
+        const float *map = it->features + be_model_subject_tap(session->model, s) * feature_floats(session);
+        if (features[s])
+            memcpy(features[s], map, floats * sizeof(float));
+    }
+    be_model_release_grid(session->model, grid);
+    return status;
+}

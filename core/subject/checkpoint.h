@@ -1,0 +1,40 @@
+/* A checkpoint of the authors' training program: its arguments and the tensors of its model. */
+#ifndef BRAINENC_SUBJECT_CHECKPOINT_H
+#define BRAINENC_SUBJECT_CHECKPOINT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "core/base/error.h"
+#include "core/files/tensor_file.h"
+#include "core/subject/roi.h"
+
+enum { BE_CHECKPOINT_TEXT_SIZE = 64 };
+/* What stands before every tensor of the model in a checkpoint. */
+#define BE_CHECKPOINT_PREFIX "model."
+
+/* The arguments that decide what is computed, in the authors' names. */
+typedef struct be_checkpoint {
+    char backbone_arch[BE_CHECKPOINT_TEXT_SIZE], encoder_arch[BE_CHECKPOINT_TEXT_SIZE];
+    char readout_res[BE_CHECKPOINT_TEXT_SIZE], position_embedding[BE_CHECKPOINT_TEXT_SIZE];
+    char subject[BE_CHECKPOINT_TEXT_SIZE];  /* "subj01", from args.subj; "" when it is not there */
+    size_t enc_output_layer, enc_layers, dec_layers, hidden_dim, nheads;
+    size_t image_size;                      /* 0: none was set, images went in as they were */
+    bool pre_norm;
+    size_t queries;                         /* rows of query_embed */
+    size_t n_vertices[BE_HEMISPHERES];      /* rows of {lh,rh}_embed.0.weight */
+    bool has_validation;
+    double validation;                      /* args.val_perf: mean of the hemispheres' mean correlations */
+} be_checkpoint;
+
+/* True when the file looks like a checkpoint of the authors' program: a dict with "model" and "args". */
+bool be_checkpoint_recognise(const be_tensor_file *file);
+
+/* Reads the arguments and shapes. BE_ERROR_FORMAT names the argument or tensor that is missing or of the wrong kind. */
+be_status be_checkpoint_read(const be_tensor_file *file, be_checkpoint *checkpoint, be_error *error);
+
+/* BE_OK when this version computes such a model; BE_ERROR_UNSUPPORTED names the setting at fault otherwise, and
+ * BE_ERROR_FORMAT settings that contradict each other. `path` begins the sentence. */
+be_status be_checkpoint_supported(const be_checkpoint *checkpoint, const char *path, be_error *error);
+
+#endif

@@ -1,0 +1,333 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cjson/cJSON.h>
+
+#include "core/base/memory.h"
+#include "core/files/tensor_file.h"
+#include "core/subject/algonauts.h"
+#include "core/subject/checkpoint.h"
+#include "core/subject/masks.h"
+#include "core/subject/subject.h"
+#include "core/subject/subject_format.h"
+
+enum { NAME_SIZE = 256, PATH_SIZE = 4096, GOLDEN_HEADS = 16, FIXED_TENSORS = 4 };
+
+/* Everything an import holds while it works. */
+typedef struct import {
+    const be_import_options *options;
+    be_error *error;
+    be_tensor_file *file;
+    be_checkpoint checkpoint;
+    be_algonauts data;
+    char source_hash[BE_HASH_SIZE];
+    be_tensor_source *tensors; /* what will be written */
+    size_t n_tensors;
+    void **owned;              /* [n_owned]: names and values to free; entries may be NULL */
+    size_t n_owned;
+    uint8_t *masks[BE_HEMISPHERES];
+    bool incomplete;           /* something of the metadata could not be added for want of memory */
+    char *metadata;
+} import;
+
+/* --- checks --------------------------------------------------------------------------------------- */
+
+static be_status check_fit(const import *self)
+{
+    const be_checkpoint *checkpoint = &self->checkpoint;
+    const be_algonauts *data = &self->data;
+    for (int h = BE_LEFT; h < BE_HEMISPHERES; h++) {
+        if (checkpoint->n_vertices[h] != data->n_vertices[h])
+            return be_fail(self->error, BE_ERROR_FORMAT, "%s: tensor 'model.%s_embed.0.weight' is for %zu vertices, %s has %zu",
+                           self->options->checkpoint, be_hemisphere_name((be_hemisphere)h), checkpoint->n_vertices[h],
+                           self->options->data, data->n_vertices[h]);
+    }
+    if (checkpoint->queries != 2 * data->rois.count)
+        return be_fail(self->error, BE_ERROR_FORMAT,
+                       "%s: query_embed has %zu rows; the %zu ROIs of %s and the rest need %zu, one a hemisphere",
+                       self->options->checkpoint, checkpoint->queries, data->rois.count - 1, self->options->data,
+                       2 * data->rois.count);
+    return BE_OK;
+}
+
+/* Loads the encoder and readout as they stand in the checkpoint, so that what is missing is named as it is called there. */
+static be_status check_model(const import *self)
+{
+    const be_checkpoint *checkpoint = &self->checkpoint;
+    be_encoder_settings settings = {.channels = checkpoint->hidden_dim, .queries = checkpoint->queries,
+                                    .heads = checkpoint->nheads};
+    be_transformer *encoder = NULL;
+    be_readout *readout = NULL;
+    be_readout_lists lists = {0};
+    be_status status = be_transformer_load(self->file, BE_CHECKPOINT_PREFIX, &settings, &encoder, self->error);
+    if (status == BE_OK)
+        status = be_masks_to_lists(&self->data.rois, self->data.n_vertices, &lists, self->error);
+    if (status == BE_OK)
+        status = be_readout_load(self->file, BE_CHECKPOINT_PREFIX, checkpoint->hidden_dim, self->data.n_vertices[BE_LEFT],
+                                 self->data.n_vertices[BE_RIGHT], &lists, &readout, self->error);
+    free(lists.start);
+    free(lists.queries);
+    be_readout_free(readout);
+    be_transformer_free(encoder);
+    return status;
+}
+
+static be_status read_inputs(import *self)
+{
+    const be_import_options *options = self->options;
+    be_status status = be_tensor_file_open(options->checkpoint, &self->file, self->error);
+    if (status == BE_OK)
+        status = be_checkpoint_read(self->file, &self->checkpoint, self->error);
+    if (status == BE_OK)
+        status = be_checkpoint_supported(&self->checkpoint, options->checkpoint, self->error);
+    if (status == BE_OK)
+        status = be_algonauts_read(options->data, &self->data, self->error);
+    if (status == BE_OK)
+        status = check_fit(self);
+    if (status == BE_OK)
+        status = check_model(self);
+    return status == BE_OK ? be_hash_file(options->checkpoint, self->source_hash, self->error) : status;
+}
+
+/* --- tensors -------------------------------------------------------------------------------------- */
+
+/* What the published program saves and never uses: MODEL section 4. */
+static bool is_unused(const char *name)
+{
+    return strstr(name, ".self_attn.") || strstr(name, ".norm2.") || strstr(name, ".memory_proj.");
+}
+
+static bool is_wanted(const be_tensor *tensor)
+{
+    static const char *const parts[] = {"transformer.", "query_embed.", "lh_embed.", "rh_embed."};
+    size_t prefix = strlen(BE_CHECKPOINT_PREFIX);
+    if (strncmp(tensor->name, BE_CHECKPOINT_PREFIX, prefix) != 0 || is_unused(tensor->name))
+        return false;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (strncmp(tensor->name + prefix, parts[i], strlen(parts[i])) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Adds a tensor of the checkpoint, widened to float32, under the member's prefix. */
+static be_status add_model_tensor(import *self, const be_tensor *tensor)
+{
+    be_tensor_source *to = &self->tensors[self->n_tensors];
+    void **owned = &self->owned[2 * self->n_tensors];
+    const char *stem = tensor->name + strlen(BE_CHECKPOINT_PREFIX);
+    size_t size = strlen(BE_SUBJECT_MEMBER_PREFIX) + strlen(stem) + 1;
+    be_status status = be_allocate(&owned[0], size, 1, "a tensor's name", self->error);
+    if (status == BE_OK)
+        status = be_allocate(&owned[1], tensor->count, sizeof(float), tensor->name, self->error);
+    if (status != BE_OK)
+        return status;
+    snprintf(owned[0], size, "%s%s", BE_SUBJECT_MEMBER_PREFIX, stem);
+    *to = (be_tensor_source){.name = owned[0], .dtype = BE_DTYPE_F32, .n_dims = tensor->n_dims, .data = owned[1]};
+    memcpy(to->shape, tensor->shape, sizeof to->shape);
+    self->n_tensors++;
+    return be_tensor_file_read_f32(self->file, tensor, owned[1], self->error);
+}
+
+static be_status add_model_tensors(import *self)
+{
+    size_t count = be_tensor_file_count(self->file);
+    void *tensors, *owned;
+    be_status status = be_allocate(&tensors, count + FIXED_TENSORS, sizeof(be_tensor_source), "a list of tensors", self->error);
+    if (status != BE_OK)
+        return status;
+    self->tensors = tensors;
+    status = be_allocate(&owned, 2 * count, sizeof(void *), "a list of tensors", self->error);
+    if (status != BE_OK)
+        return status;
+    self->owned = owned;
+    self->n_owned = 2 * count;
+    for (size_t i = 0; i < count && status == BE_OK; i++) {
+        if (is_wanted(be_tensor_file_at(self->file, i)))
+            status = add_model_tensor(self, be_tensor_file_at(self->file, i));
+    }
+    return status;
+}
+
+static be_status add_anatomy(import *self)
+{
+    static const char *const mask_names[] = {"masks.lh", "masks.rh"}, *const index_names[] = {"fsaverage.lh", "fsaverage.rh"};
+    const be_algonauts *data = &self->data;
+    for (int h = BE_LEFT; h < BE_HEMISPHERES; h++) {
+        void *masks;
+        size_t rois = data->rois.count - 1, vertices = data->n_vertices[h];
+        be_status status = be_allocate(&masks, rois, vertices, "ROI masks", self->error);
+        if (status != BE_OK)
+            return status;
+        self->masks[h] = masks;
+        be_vertices_to_masks(&data->rois, (be_hemisphere)h, masks, vertices);
+        self->tensors[self->n_tensors++] = (be_tensor_source){
+            .name = mask_names[h], .dtype = BE_DTYPE_U8, .n_dims = 2, .shape = {rois, vertices}, .data = masks};
+        self->tensors[self->n_tensors++] = (be_tensor_source){
+            .name = index_names[h], .dtype = BE_DTYPE_I32, .n_dims = 1, .shape = {vertices}, .data = data->fsaverage[h]};
+    }
+    return BE_OK;
+}
+
+/* --- metadata ------------------------------------------------------------------------------------- */
+
+/* cJSON answers NULL without memory. */
+static void note(import *self, const cJSON *added)
+{
+    self->incomplete = self->incomplete || !added;
+}
+
+static cJSON *append_object(cJSON *array)
+{
+    cJSON *object = cJSON_CreateObject();
+    if (cJSON_AddItemToArray(array, object))
+        return object;
+    cJSON_Delete(object);
+    return NULL;
+}
+
+/* The arguments worth keeping: every number and flag, and of the texts those that are settings. Paths, user names and the
+ * names of logging accounts are texts, and so are left out. */
+static void add_training(import *self, cJSON *member, const be_value *args)
+{
+    static const char *const texts[] = {"backbone_arch", "encoder_arch", "readout_res", "position_embedding", "objective",
+                                        "dataset", "subj"};
+    cJSON *training = cJSON_AddObjectToObject(member, "training");
+    note(self, training);
+    for (size_t i = 0; args->kind == BE_VALUE_DICT && i < args->as.dict.count; i++) {
+        const char *key, *text;
+        const be_value *value = args->as.dict.pairs[i].value;
+        double number;
+        bool flag;
+        if (!be_value_text(args->as.dict.pairs[i].key, &key) || cJSON_HasObjectItem(training, key))
+            continue;
+        if (be_value_boolean(value, &flag))
+            note(self, cJSON_AddBoolToObject(training, key, flag));
+        else if (be_value_number(value, &number))
+            note(self, cJSON_AddNumberToObject(training, key, number));
+        for (size_t t = 0; t < sizeof texts / sizeof *texts; t++) {
+            if (strcmp(key, texts[t]) == 0 && be_value_text(value, &text) && !strchr(text, '/') && strlen(text) < 64)
+                note(self, cJSON_AddStringToObject(training, key, text));
+        }
+    }
+}
+
+static void add_rois(import *self, cJSON *root, const be_roi_set *set)
+{
+    cJSON *list = cJSON_AddArrayToObject(root, "rois");
+    for (size_t i = 0; i + 1 < set->count; i++) {
+        cJSON *roi = append_object(list);
+        note(self, cJSON_AddStringToObject(roi, "name", set->rois[i].name));
+        note(self, cJSON_AddStringToObject(roi, "family", set->rois[i].family));
+    }
+}
+
+static void add_member(import *self, cJSON *root)
+{
+    const be_checkpoint *checkpoint = &self->checkpoint;
+    cJSON *member = append_object(cJSON_AddArrayToObject(root, "members"));
+    note(self, cJSON_AddNumberToObject(member, "layer", (double)checkpoint->enc_output_layer));
+    note(self, cJSON_AddNumberToObject(member, "heads", (double)checkpoint->nheads));
+    cJSON *source = cJSON_AddObjectToObject(member, "source");
+    note(self, cJSON_AddStringToObject(source, "sha256", self->source_hash));
+    note(self, cJSON_AddStringToObject(source, "format", be_tensor_format_name(be_tensor_file_format(self->file))));
+    if (checkpoint->has_validation)
+        note(self, cJSON_AddNumberToObject(member, "validation", checkpoint->validation));
+    else
+        note(self, cJSON_AddNullToObject(member, "validation"));
+    add_training(self, member, be_value_get(be_tensor_file_root(self->file), "args"));
+}
+
+static const char *subject_name(const import *self)
+{
+    if (self->options->name)
+        return self->options->name;
+    return *self->checkpoint.subject ? self->checkpoint.subject : "subject";
+}
+
+static be_status make_metadata(import *self)
+{
+    const be_checkpoint *checkpoint = &self->checkpoint;
+    char unverified[96] = "";
+    if (checkpoint->nheads != GOLDEN_HEADS)
+        snprintf(unverified, sizeof unverified, "no golden case covers nheads %zu", checkpoint->nheads);
+    cJSON *root = cJSON_CreateObject();
+    note(self, cJSON_AddNumberToObject(root, "format", BE_SUBJECT_FORMAT));
+    note(self, cJSON_AddStringToObject(root, "subject", subject_name(self)));
+    note(self, cJSON_AddBoolToObject(root, "demo", self->options->demo));
+    note(self, cJSON_AddStringToObject(root, "units", BE_SUBJECT_UNITS));
+    note(self, cJSON_AddStringToObject(root, "terms", BE_SUBJECT_TERMS));
+    note(self, cJSON_AddStringToObject(root, "features", checkpoint->backbone_arch));
+    note(self, cJSON_AddNumberToObject(root, "channels", (double)checkpoint->hidden_dim));
+    if (checkpoint->image_size)
+        note(self, cJSON_AddNumberToObject(root, "image_size", (double)checkpoint->image_size));
+    else
+        note(self, cJSON_AddNullToObject(root, "image_size"));
+    note(self, cJSON_AddStringToObject(root, "encoder", checkpoint->encoder_arch));
+    note(self, cJSON_AddStringToObject(root, "readout", checkpoint->readout_res));
+    note(self, cJSON_AddStringToObject(root, "unverified", unverified));
+    add_rois(self, root, &self->data.rois);
+    cJSON *surface = cJSON_AddObjectToObject(root, "fsaverage");
+    for (int h = BE_LEFT; h < BE_HEMISPHERES; h++)
+        note(self, cJSON_AddNumberToObject(surface, be_hemisphere_name((be_hemisphere)h), (double)self->data.n_fsaverage[h]));
+    add_member(self, root);
+    self->metadata = self->incomplete ? NULL : cJSON_PrintUnformatted(root);
+    cJSON_Delete(root);
+    return self->metadata ? BE_OK : be_fail_memory(self->error, 0, "the subject's metadata");
+}
+
+/* --- writing -------------------------------------------------------------------------------------- */
+
+/* Writes beside the output, opens the result as a check, and only then gives it its name. */
+static be_status write_checked(const import *self)
+{
+    const char *output = self->options->output;
+    char path[PATH_SIZE];
+    be_text_pair metadata[] = {{"format", "pt"}, {BE_SUBJECT_METADATA_KEY, self->metadata}};
+    be_subject *subject;
+    if (snprintf(path, sizeof path, "%s.new", output) >= (int)sizeof path)
+        return be_fail(self->error, BE_ERROR_ARGUMENT, "%.200s...: the path is too long", output);
+    be_status status = be_safetensors_write(path, self->tensors, self->n_tensors, metadata, 2, self->error);
+    if (status != BE_OK)
+        return status;
+    status = be_subject_open(path, &subject, self->error);
+    if (status == BE_OK) {
+        be_subject_close(subject);
+        if (rename(path, output) != 0)
+            status = be_fail(self->error, BE_ERROR_IO, "%s: cannot be written", output);
+    }
+    if (status != BE_OK)
+        unlink(path);
+    return status;
+}
+
+static void clean_up(import *self)
+{
+    for (size_t i = 0; i < self->n_owned; i++)
+        free(self->owned[i]);
+    free(self->owned);
+    free(self->tensors);
+    free(self->masks[BE_LEFT]);
+    free(self->masks[BE_RIGHT]);
+    cJSON_free(self->metadata);
+    be_algonauts_free(&self->data);
+    be_tensor_file_close(self->file);
+}
+
+be_status be_subject_import(const be_import_options *options, be_error *error)
+{
+    import self = {.options = options, .error = error};
+    be_status status = read_inputs(&self);
+    if (status == BE_OK)
+        status = add_model_tensors(&self);
+    if (status == BE_OK)
+        status = add_anatomy(&self);
+    if (status == BE_OK)
+        status = make_metadata(&self);
+    if (status == BE_OK)
+        status = write_checked(&self);
+    clean_up(&self);
+    return status;
+}

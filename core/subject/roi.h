@@ -1,0 +1,58 @@
+/* Regions of interest: their names, families and vertices, and how a user names them.
+ *
+ * Algonauts 2023 layout, MODEL section 5; the naming rules are API.md's.
+ */
+#ifndef BRAINENC_SUBJECT_ROI_H
+#define BRAINENC_SUBJECT_ROI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/base/error.h"
+
+typedef enum be_hemisphere { BE_LEFT, BE_RIGHT, BE_HEMISPHERES } be_hemisphere;
+/* "lh", "rh". */
+const char *be_hemisphere_name(be_hemisphere hemisphere);
+
+enum { BE_ROI_NAME_SIZE = 64 };
+
+typedef struct be_roi {
+    char name[BE_ROI_NAME_SIZE];   /* "FBA-1"; the last one of a set is "rest" */
+    char family[BE_ROI_NAME_SIZE]; /* "floc-bodies"; "" for "rest" */
+    size_t n_vertices[BE_HEMISPHERES];
+    uint32_t *vertices[BE_HEMISPHERES]; /* ascending, of the hemisphere's own numbering from 0; may be empty */
+} be_roi;
+
+/* The ROIs of a subject in the order of its queries, and after them "rest": the vertices of no ROI. */
+typedef struct be_roi_set {
+    size_t count; /* with "rest" */
+    be_roi *rois; /* owned */
+} be_roi_set;
+
+void be_roi_set_free(be_roi_set *set);
+
+/* The families whose ROIs a rois_all model has queries for, in their order; NULL ends the list. */
+extern const char *const be_roi_families[];
+
+/* One thing a user asked for: a ROI, or a stem that stands for several (the mean of their maps, the union of their
+ * vertices). */
+typedef struct be_roi_group {
+    char name[BE_ROI_NAME_SIZE]; /* as asked: "FBA" */
+    size_t n_members;
+    size_t *members;             /* indices into the set, ascending */
+} be_roi_group;
+
+typedef struct be_roi_selection {
+    size_t count;
+    be_roi_group *groups; /* owned */
+} be_roi_selection;
+
+/* Resolves names separated by commas. A name is, in this order: an exact ROI name (or "rest"); "all", a group for each
+ * ROI and for "rest"; a family, a group for each of its ROIs; a stem, "FBA" for every FBA-<number>: one group. A group
+ * asked for twice is given once. BE_ERROR_NOT_FOUND names the unknown name and the close ones, BE_ERROR_ARGUMENT an
+ * empty name. On success *selection is to be released with be_roi_selection_free. */
+be_status be_roi_select(const be_roi_set *set, const char *names, be_roi_selection *selection, be_error *error);
+void be_roi_selection_free(be_roi_selection *selection);
+
+#endif
