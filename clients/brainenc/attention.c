@@ -1,0 +1,239 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clients/brainenc/tool.h"
+#include "core/answer/maps.h"
+#include "core/base/memory.h"
+#include "core/files/npy.h"
+
+static const char help[] =
+    "usage: brainenc attention IMAGE --roi NAMES --backbone FILE --subject FILE [OPTION]...\n\n"
+    "Where in the picture does a brain area look? The routing weights of its query, which sum to 1 over the picture.\n\n"
+    COMPUTE_HELP
+    "  --roi NAMES         FBA-1, FBA (its stem: the mean of their maps), floc-bodies (a family), all, rest; commas combine\n"
+    "  --hemi WHICH        lh, rh or both (default)\n"
+    "  --heads-each        each attention head's map instead of their mean\n"
+    "  -o FILE             FILE.png: one ROI's map over the picture, both hemispheres side by side; FILE.npy: float32\n"
+    "                      [ROIs][hemispheres][rows][columns], with --heads-each [ROIs][hemispheres][heads][rows][columns];\n"
+    "                      FILE.json; without -o the JSON goes to standard output\n\n"
+    "example: brainenc attention a.png --roi FBA --backbone dinov2_vitb14_pretrain.pth --subject subj01.safetensors -o fba.png\n";
+
+/* What is asked, and what was computed. */
+typedef struct job {
+    compute_options compute;
+    const char *image, *roi, *output;
+    be_answer_maps maps;
+    engine engine;
+    picture picture;
+    be_roi_selection selection;
+    be_output answer;
+} job;
+
+enum { OPTION_ROI = 256, OPTION_HEMI, OPTION_EACH };
+
+static int parse_hemisphere(job *self, const char *value)
+{
+    bool both = strcmp(value, "both") == 0;
+    self->maps.hemispheres[BE_LEFT] = both || strcmp(value, "lh") == 0;
+    self->maps.hemispheres[BE_RIGHT] = both || strcmp(value, "rh") == 0;
+    if (self->maps.hemispheres[BE_LEFT] || self->maps.hemispheres[BE_RIGHT])
+        return EXIT_DONE;
+    return tool_usage("--hemi: '%s' is none of lh, rh, both", value);
+}
+
+static int parse(int argc, char **argv, job *self)
+{
+    static const struct option own[] = {
+        {"roi", required_argument, NULL, OPTION_ROI}, {"hemi", required_argument, NULL, OPTION_HEMI},
+        {"heads-each", no_argument, NULL, OPTION_EACH}, {NULL, 0, NULL, 0},
+    };
+    struct option all[N_COMPUTE_OPTIONS + sizeof own / sizeof *own];
+    int option, code = EXIT_DONE;
+    memcpy(all, compute_long_options, sizeof compute_long_options);
+    memcpy(all + N_COMPUTE_OPTIONS, own, sizeof own);
+    while ((option = getopt_long(argc, argv, "o:", all, NULL)) != -1 && code == EXIT_DONE) {
+        if (compute_option(&self->compute, option, optarg, &code))
+            continue;
+        switch (option) {
+        case 'o': self->output = optarg; break;
+        case OPTION_ROI: self->roi = optarg; break;
+        case OPTION_HEMI: code = parse_hemisphere(self, optarg); break;
+        case OPTION_EACH: self->maps.heads = true; break;
+        default: return EXIT_USAGE;
+        }
+    }
+    if (code != EXIT_DONE)
+        return code;
+    if (optind + 1 != argc)
+        return tool_usage("attention: takes one picture, %d are named", argc - optind);
+    self->image = argv[optind];
+    if (!self->roi)
+        return tool_usage("--roi is missing: whose map?");
+    if (self->compute.n_subjects > 1)
+        return tool_usage("attention: takes one --subject");
+    if (self->output && !ends_with(self->output, ".png") && !ends_with(self->output, ".npy") && !ends_with(self->output, ".json"))
+        return tool_usage("-o: '%s' ends with none of .png, .npy, .json", self->output);
+    return EXIT_DONE;
+}
+
+static const be_subject_info *subject_info(const job *self)
+{
+    return be_subject_get_info(be_model_subject(self->engine.model, 0));
+}
+
+static size_t count_cells(const job *self)
+{
+    return self->picture.about.rows * self->picture.about.columns;
+}
+
+static be_status compute(job *self, be_error *error)
+{
+    const be_subject_info *info = subject_info(self);
+    size_t heads = self->maps.heads ? info->heads : 1;
+    void *memory;
+    read_picture(self->image, &self->compute, self->engine.model, &self->picture);
+    if (self->picture.status != BE_OK)
+        return be_fail(error, self->picture.status, "%s", self->picture.error.message);
+    be_status status = be_allocate(&memory, heads * info->queries * count_cells(self), sizeof(float), "attention maps", error);
+    if (status != BE_OK)
+        return status;
+    if (self->maps.heads)
+        self->answer.attention_heads = memory;
+    else
+        self->answer.attention = memory;
+    return be_session_predict(self->engine.session, &self->picture.input, 1, &self->answer, NULL, error);
+}
+
+/* --- writing -------------------------------------------------------------------------------------- */
+
+static be_status write_json(const job *self, be_error *error)
+{
+    be_text text = {0};
+    char id[BE_ID_SIZE];
+    be_status status = be_answer_id(self->engine.model, 0, &self->picture.about, id, error);
+    if (status != BE_OK)
+        return status;
+    be_text_add_format(&text, "{\"id\":\"%s\",\"subject\":", id);
+    be_text_add_json_string(&text, subject_info(self)->name);
+    be_text_add(&text, ",");
+    status = be_answer_add_maps(&text, subject_info(self), &self->picture.about, &self->answer, &self->selection, &self->maps,
+                                error);
+    be_text_add(&text, "}\n");
+    if (status == BE_OK)
+        status = be_text_finish(&text, error);
+    if (status == BE_OK)
+        status = write_output(self->output, text.bytes, text.length, error);
+    free(text.bytes);
+    return status;
+}
+
+static be_status write_npy(const job *self, be_error *error)
+{
+    const be_subject_info *info = subject_info(self);
+    size_t cells = count_cells(self), heads = self->maps.heads ? info->heads : 1;
+    size_t hemispheres = (size_t)self->maps.hemispheres[BE_LEFT] + (size_t)self->maps.hemispheres[BE_RIGHT];
+    const float *attention = self->maps.heads ? self->answer.attention_heads : self->answer.attention;
+    void *memory;
+    be_status status = be_allocate(&memory, self->selection.count * hemispheres * heads * cells, sizeof(float), "maps", error);
+    if (status != BE_OK)
+        return status;
+    float *next = memory;
+    for (size_t g = 0; g < self->selection.count; g++) {
+        for (int h = BE_LEFT; h < BE_HEMISPHERES; h++) {
+            for (size_t head = 0; head < heads && self->maps.hemispheres[h]; head++, next += cells)
+                be_map_of_group(info, &self->selection.groups[g], (be_hemisphere)h, attention + head * info->queries * cells,
+                                cells, next);
+        }
+    }
+    const size_t mean[] = {self->selection.count, hemispheres, self->picture.about.rows, self->picture.about.columns};
+    const size_t each[] = {self->selection.count, hemispheres, heads, self->picture.about.rows, self->picture.about.columns};
+    status = be_npy_write(self->output, BE_DTYPE_F32, self->maps.heads ? 5 : 4, self->maps.heads ? each : mean, memory, error);
+    free(memory);
+    return status;
+}
+
+static be_status draw(const job *self, be_hemisphere hemisphere, be_image *out, be_error *error)
+{
+    size_t cells = count_cells(self);
+    void *map;
+    be_status status = be_allocate(&map, cells, sizeof(float), "a map", error);
+    if (status != BE_OK)
+        return status;
+    be_map_of_group(subject_info(self), &self->selection.groups[0], hemisphere, self->answer.attention, cells, map);
+    status = be_map_overlay(&self->picture.input, map, self->picture.about.rows, self->picture.about.columns,
+                            be_model_backbone(self->engine.model)->patch, out, error);
+    free(map);
+    return status;
+}
+
+static be_status write_png(const job *self, be_error *error)
+{
+    be_image drawn[BE_HEMISPHERES] = {{0}}, beside = {0};
+    unsigned char *bytes;
+    size_t size;
+    be_status status = BE_OK;
+    for (int h = BE_LEFT; h < BE_HEMISPHERES && status == BE_OK; h++) {
+        if (self->maps.hemispheres[h])
+            status = draw(self, (be_hemisphere)h, &drawn[h], error);
+    }
+    bool both = self->maps.hemispheres[BE_LEFT] && self->maps.hemispheres[BE_RIGHT];
+    if (status == BE_OK && both)
+        status = be_images_beside(&drawn[BE_LEFT], &drawn[BE_RIGHT], &beside, error);
+    const be_image *whole = both ? &beside : &drawn[self->maps.hemispheres[BE_RIGHT] ? BE_RIGHT : BE_LEFT];
+    if (status == BE_OK && (status = be_image_encode_png(whole, &bytes, &size, error)) == BE_OK) {
+        status = write_output(self->output, bytes, size, error);
+        free(bytes);
+    }
+    be_image_free(&drawn[BE_LEFT]);
+    be_image_free(&drawn[BE_RIGHT]);
+    be_image_free(&beside);
+    return status;
+}
+
+static be_status check_selection(const job *self, be_error *error)
+{
+    if (!self->output || !ends_with(self->output, ".png"))
+        return BE_OK;
+    if (self->selection.count != 1)
+        return be_fail(error, BE_ERROR_ARGUMENT, "--roi: a .png shows exactly one ROI, '%s' is %zu", self->roi,
+                       self->selection.count);
+    if (self->maps.heads)
+        return be_fail(error, BE_ERROR_ARGUMENT, "--heads-each: a .png shows the mean over heads; use .npy or .json");
+    return BE_OK;
+}
+
+static be_status run(job *self, be_error *error)
+{
+    be_status status = open_engine(&self->compute, &self->engine, error);
+    if (status == BE_OK)
+        status = be_roi_select(&subject_info(self)->rois, self->roi, &self->selection, error);
+    if (status == BE_OK)
+        status = check_selection(self, error);
+    if (status == BE_OK)
+        status = compute(self, error);
+    if (status != BE_OK)
+        return status;
+    if (self->output && ends_with(self->output, ".png"))
+        return write_png(self, error);
+    return self->output && ends_with(self->output, ".npy") ? write_npy(self, error) : write_json(self, error);
+}
+
+static int run_attention(int argc, char **argv)
+{
+    job self = {.maps = {.hemispheres = {true, true}}};
+    be_error error;
+    compute_options_default(&self.compute);
+    int code = parse(argc, argv, &self);
+    if (code == EXIT_DONE && run(&self, &error) != BE_OK)
+        code = tool_fail(&error);
+    be_roi_selection_free(&self.selection);
+    free(self.answer.attention);
+    free(self.answer.attention_heads);
+    free_picture(&self.picture);
+    close_engine(&self.engine);
+    return code;
+}
+
+const command command_attention = {"attention", "where in the picture a brain area looks: numbers or a picture", help,
+                                   run_attention};

@@ -1,0 +1,174 @@
+#include "clients/brainenc/bare.h"
+
+#include <stdlib.h>
+
+#include "core/base/memory.h"
+#include "core/compute/pool.h"
+#include "core/compute/product.h"
+
+/* `count` products [rows][inner] x [inner][columns]; `shared` when the second operand is a weight, which is then cut along
+ * the rows and has a place of its own among the weights. Others are the heads of an attention. */
+typedef struct product {
+    size_t rows, columns, inner, count;
+    bool weight, transposed;
+    size_t offset; /* of the weight */
+} product;
+
+enum { MOST_PRODUCTS = 4096 };
+
+struct bare {
+    product products[MOST_PRODUCTS];
+    size_t n_products, threads;
+    size_t weight_floats, left_floats, out_floats;
+    float *weights;        /* [weight_floats] */
+    float *left, *out;     /* [threads][left_floats], [threads][out_floats] */
+    be_pool *pool;
+    const product *current;
+};
+
+static void add(bare *self, size_t rows, size_t columns, size_t inner, size_t count, bool weight, bool transposed)
+{
+    if (self->n_products == MOST_PRODUCTS)
+        return;
+    self->products[self->n_products++] = (product){rows, columns, inner, count, weight, transposed, self->weight_floats};
+    size_t left = rows * inner, right = columns * inner, out = rows * columns;
+    if (weight)
+        self->weight_floats += right;
+    left = left > right ? left : right; /* the heads' second operand is taken from the same place */
+    self->left_floats = left > self->left_floats ? left : self->left_floats;
+    self->out_floats = out > self->out_floats ? out : self->out_floats;
+}
+
+static void list_products(bare *self, const be_model *model, size_t cells)
+{
+    const be_backbone_info *backbone = be_model_backbone(model);
+    const be_subject *subject = be_model_subject(model, 0);
+    const be_subject_info *info = be_subject_get_info(subject);
+    size_t width = backbone->channels, tokens = cells + 1, queries = info->queries, head = width / info->heads;
+    size_t hidden = be_transformer_hidden(be_subject_encoder(subject));
+    add(self, cells, width, 3 * backbone->patch * backbone->patch, 1, true, true);
+    for (size_t block = 0; block < backbone->blocks_needed; block++) {
+        add(self, tokens, 3 * width, width, 1, true, true);
+        add(self, tokens, tokens, width / backbone->heads, backbone->heads, false, true);
+        add(self, tokens, width / backbone->heads, tokens, backbone->heads, false, false);
+        add(self, tokens, width, width, 1, true, true);
+        add(self, tokens, backbone->hidden, width, 1, true, true);
+        add(self, tokens, width, backbone->hidden, 1, true, true);
+    }
+    add(self, cells, width, width, 1, true, true);
+    add(self, cells, 2 * width, width, 1, true, true);
+    add(self, queries, cells, head, info->heads, false, true);
+    add(self, queries, head, cells, info->heads, false, false);
+    add(self, queries, width, width, 1, true, true);
+    add(self, queries, hidden, width, 1, true, true);
+    add(self, queries, width, hidden, 1, true, true);
+}
+
+static be_status make_operand(float **out, size_t floats, be_error *error)
+{
+    void *memory;
+    be_status status = be_allocate_aligned(&memory, floats, sizeof(float), "the operands of bare products", error);
+    if (status != BE_OK)
+        return status;
+    *out = memory;
+    uint32_t bits = 1;
+    for (size_t i = 0; i < floats; i++) { /* a linear congruence: any numbers of moderate size will do */
+        bits = bits * 1664525u + 1013904223u;
+        (*out)[i] = (float)(bits >> 8) * 0x1p-24f - 0.5f;
+    }
+    return BE_OK;
+}
+
+be_status bare_create(const be_model *model, size_t rows, size_t columns, size_t threads, bare **out, be_error *error)
+{
+    void *memory;
+    be_status status = be_allocate(&memory, 1, sizeof(bare), "bare products", error);
+    if (status != BE_OK)
+        return status;
+    bare *self = memory;
+    self->threads = threads;
+    list_products(self, model, rows * columns);
+    status = make_operand(&self->weights, self->weight_floats, error);
+    if (status == BE_OK)
+        status = make_operand(&self->left, threads * self->left_floats, error);
+    if (status == BE_OK)
+        status = make_operand(&self->out, threads * self->out_floats, error);
+    if (status == BE_OK)
+        status = be_pool_create(threads, &self->pool, error);
+    if (status != BE_OK) {
+        bare_free(self);
+        return status;
+    }
+    *out = self;
+    return BE_OK;
+}
+
+void bare_free(bare *self)
+{
+    if (!self)
+        return;
+    be_pool_destroy(self->pool);
+    free(self->weights);
+    free(self->left);
+    free(self->out);
+    free(self);
+}
+
+double bare_operations(const bare *self)
+{
+    double operations = 0;
+    for (size_t i = 0; i < self->n_products; i++) {
+        const product *it = &self->products[i];
+        operations += 2.0 * (double)it->rows * (double)it->columns * (double)it->inner * (double)it->count;
+    }
+    return operations;
+}
+
+static void multiply(const bare *self, const product *it, size_t rows, size_t worker)
+{
+    const float *left = self->left + worker * self->left_floats;
+    const float *right = it->weight ? self->weights + it->offset : left;
+    float *out = self->out + worker * self->out_floats;
+    if (it->transposed)
+        be_product_transposed(out, it->columns, left, it->inner, right, it->inner, rows, it->columns, it->inner, 1.0f, false);
+    else
+        be_product(out, it->columns, left, it->inner, right, it->columns, rows, it->columns, it->inner);
+}
+
+/* One thread's part of the current product: its share of the rows, or one head. */
+static void multiply_part(void *context, size_t task, size_t worker)
+{
+    const bare *self = context;
+    const product *it = self->current;
+    size_t rows = it->rows;
+    if (it->weight)
+        rows = be_panel_start(it->rows, self->threads, task + 1) - be_panel_start(it->rows, self->threads, task);
+    multiply(self, it, rows, worker);
+}
+
+double bare_together(bare *self)
+{
+    double start = be_clock();
+    for (size_t i = 0; i < self->n_products; i++) {
+        self->current = &self->products[i];
+        be_pool_run(self->pool, self->current->weight ? self->threads : self->current->count, multiply_part, self);
+    }
+    return be_clock() - start;
+}
+
+static void multiply_image(void *context, size_t task, size_t worker)
+{
+    const bare *self = context;
+    (void)task;
+    for (size_t i = 0; i < self->n_products; i++) {
+        for (size_t n = 0; n < self->products[i].count; n++)
+            multiply(self, &self->products[i], self->products[i].rows, worker);
+    }
+}
+
+double bare_stream(bare *self, size_t images)
+{
+    double start = be_clock();
+    be_pool_run(self->pool, images, multiply_image, self);
+    return (be_clock() - start) / (double)images;
+}

@@ -1,0 +1,270 @@
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "clients/brainenc/demo_weights.h"
+#include "clients/brainenc/tool.h"
+#include "core/base/memory.h"
+#include "core/files/npy.h"
+
+static const char help[] =
+    "usage: brainenc demo -o FOLDER [--full] [--seed N]\n\n"
+    "Writes a model of seeded random numbers, to try everything without anybody's data: a backbone and a checkpoint in the\n"
+    "authors' own file formats, a subject's Algonauts folder with all 24 ROIs, the subject file imported from them, and a\n"
+    "picture. Its answers mean nothing, and say so.\n\n"
+    "  -o FOLDER           made if need be\n"
+    "  --full              the published size: ViT-B/14, 19,004 left and 20,544 right vertices (480 MB; for benchmarks)\n"
+    "  --seed N            another model\n\n"
+    "example: brainenc demo -o demo && brainenc predict demo/picture.png --backbone demo/dinov2_demo_pretrain.pth \\\n"
+    "             --subject demo/subj01.safetensors\n";
+
+enum { PATH_SIZE = 4096, PICTURE_SIZE = 425, FSAVERAGE = 163842, ROIS = 24 };
+
+static const demo_size small_size = {"dinov2_demo_pretrain.pth", 128, 4, 37, 16, 256, {1000, 1100}};
+static const demo_size full_size = {"dinov2_vitb14_pretrain.pth", 768, 12, 37, 16, 1024, {19004, 20544}};
+
+/* The layout of a real subject's folder: families, labels and names as Algonauts has them. */
+static const struct { const char *name; const char *rois[9]; } families[] = {
+    {"prf-visualrois", {"Unknown", "V1v", "V1d", "V2v", "V2d", "V3v", "V3d", "hV4"}},
+    {"floc-bodies", {"Unknown", "EBA", "FBA-1", "FBA-2", "mTL-bodies"}},
+    {"floc-faces", {"Unknown", "OFA", "FFA-1", "FFA-2", "mTL-faces", "aTL-faces"}},
+    {"floc-places", {"Unknown", "OPA", "PPA", "RSC"}},
+    {"floc-words", {"Unknown", "OWFA", "VWFA-1", "VWFA-2", "mfs-words", "mTL-words"}},
+    {"streams", {"Unknown", "early", "midventral", "midlateral", "midparietal", "ventral", "lateral", "parietal"}},
+};
+enum { FAMILIES = sizeof families / sizeof *families };
+
+typedef struct job {
+    const char *folder;
+    const demo_size *size;
+    demo_random random;
+    be_error *error;
+} job;
+
+static be_status make_path(const job *self, char path[PATH_SIZE], const char *name)
+{
+    if (snprintf(path, PATH_SIZE, "%s/%s", self->folder, name) >= PATH_SIZE)
+        return be_fail(self->error, BE_ERROR_ARGUMENT, "%.200s...: the path is too long", self->folder);
+    return BE_OK;
+}
+
+static be_status make_folder(const job *self, const char *name)
+{
+    char path[PATH_SIZE];
+    be_status status = make_path(self, path, name);
+    if (status == BE_OK && mkdir(path, 0777) != 0 && errno != EEXIST)
+        status = be_fail(self->error, BE_ERROR_IO, "%s: the folder cannot be made: %s", path, strerror(errno));
+    return status;
+}
+
+/* --- the subject's folder ------------------------------------------------------------------------- */
+
+static size_t count_names(size_t family)
+{
+    size_t count = 0;
+    while (count < 9 && families[family].rois[count])
+        count++;
+    return count;
+}
+
+static be_status write_mapping(const job *self, size_t family)
+{
+    static const int64_t labels[] = {0, 1, 2, 3, 4, 5, 6, 7, 8};
+    char name[128], path[PATH_SIZE];
+    snprintf(name, sizeof name, "algonauts/subj01/roi_masks/mapping_%s.npy", families[family].name);
+    be_status status = make_path(self, path, name);
+    if (status == BE_OK)
+        status = be_npy_write_mapping(path, labels, families[family].rois, count_names(family), self->error);
+    return status;
+}
+
+/* One patch of neighbouring vertices a ROI, somewhere in its own stretch of the hemisphere; the families' patches overlap, as
+ * real ones do. As in some real subjects, mTL-faces has no vertices in the right hemisphere. */
+static void draw_labels(job *self, size_t family, be_hemisphere hemisphere, int32_t *labels, size_t vertices)
+{
+    size_t rois = count_names(family) - 1, stretch = vertices / rois;
+    memset(labels, 0, vertices * sizeof *labels);
+    for (size_t roi = 1; roi <= rois; roi++) {
+        size_t length = (size_t)((0.1 + 0.4 * demo_uniform(&self->random)) * (double)stretch);
+        size_t first = (roi - 1) * stretch + (size_t)(demo_uniform(&self->random) * (double)(stretch - length));
+        if (hemisphere == BE_RIGHT && strcmp(families[family].rois[roi], "mTL-faces") == 0)
+            continue;
+        for (size_t v = first; v < first + length; v++)
+            labels[v] = (int32_t)roi;
+    }
+}
+
+static be_status write_labels(job *self, size_t family, be_hemisphere hemisphere)
+{
+    char name[128], path[PATH_SIZE];
+    size_t vertices = self->size->vertices[hemisphere];
+    void *labels;
+    snprintf(name, sizeof name, "algonauts/subj01/roi_masks/%s.%s_challenge_space.npy", be_hemisphere_name(hemisphere),
+             families[family].name);
+    be_status status = make_path(self, path, name);
+    if (status == BE_OK)
+        status = be_allocate(&labels, vertices, sizeof(int32_t), "labels", self->error);
+    if (status != BE_OK)
+        return status;
+    draw_labels(self, family, hemisphere, labels, vertices);
+    status = be_npy_write(path, BE_DTYPE_I32, 1, &vertices, labels, self->error);
+    free(labels);
+    return status;
+}
+
+/* Marks as many vertices of the surface as the hemisphere has, at random. */
+static be_status write_surface(job *self, be_hemisphere hemisphere)
+{
+    char name[128], path[PATH_SIZE];
+    size_t surface = FSAVERAGE, wanted = self->size->vertices[hemisphere];
+    void *marks;
+    snprintf(name, sizeof name, "algonauts/subj01/roi_masks/%s.all-vertices_fsaverage_space.npy",
+             be_hemisphere_name(hemisphere));
+    be_status status = make_path(self, path, name);
+    if (status == BE_OK)
+        status = be_allocate(&marks, surface, 1, "a surface", self->error);
+    if (status != BE_OK)
+        return status;
+    for (size_t i = 0; i < surface; i++) { /* each with the chance that leaves the right number at the end */
+        bool chosen = demo_uniform(&self->random) * (double)(surface - i) < (double)wanted;
+        ((unsigned char *)marks)[i] = chosen;
+        wanted -= chosen;
+    }
+    status = be_npy_write(path, BE_DTYPE_U8, 1, &surface, marks, self->error);
+    free(marks);
+    return status;
+}
+
+static be_status write_subject_folder(job *self)
+{
+    be_status status = make_folder(self, "algonauts");
+    if (status == BE_OK)
+        status = make_folder(self, "algonauts/subj01");
+    if (status == BE_OK)
+        status = make_folder(self, "algonauts/subj01/roi_masks");
+    for (size_t family = 0; family < FAMILIES && status == BE_OK; family++) {
+        status = write_mapping(self, family);
+        for (int h = BE_LEFT; h < BE_HEMISPHERES && status == BE_OK; h++)
+            status = write_labels(self, family, (be_hemisphere)h);
+    }
+    for (int h = BE_LEFT; h < BE_HEMISPHERES && status == BE_OK; h++)
+        status = write_surface(self, (be_hemisphere)h);
+    return status;
+}
+
+/* --- the picture ---------------------------------------------------------------------------------- */
+
+static uint8_t to_byte(double value)
+{
+    return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value + 0.5);
+}
+
+/* A sky, a meadow and a sun with a face: something to look at. */
+static void paint(double x, double y, uint8_t rgb[3])
+{
+    double horizon = 0.62 + 0.03 * sin(9 * x), dx = x - 0.62, dy = y - 0.34, r = sqrt(dx * dx + dy * dy);
+    double colour[3] = {110 + 100 * y, 160 + 60 * y, 235 - 30 * y};
+    if (y > horizon) {
+        double stripe = 18 * sin(140 * y * (1.4 - y) + 6 * sin(20 * x));
+        colour[0] = 70 + stripe, colour[1] = 140 + stripe - 60 * (y - horizon), colour[2] = 50;
+    }
+    if (r < 0.2) {
+        double shade = 1 - 1.2 * r;
+        bool eyes = hypot(fabs(dx) - 0.07, dy + 0.05) < 0.025;
+        bool mouth = fabs(hypot(dx, dy - 0.01) - 0.1) < 0.012 && dy > 0.04;
+        colour[0] = 250 * shade, colour[1] = 210 * shade, colour[2] = 90 * shade;
+        if (eyes || mouth)
+            colour[0] = 60, colour[1] = 30, colour[2] = 20;
+    }
+    for (int c = 0; c < 3; c++)
+        rgb[c] = to_byte(colour[c]);
+}
+
+static be_status write_picture(const job *self)
+{
+    char path[PATH_SIZE];
+    be_image image = {.width = PICTURE_SIZE, .height = PICTURE_SIZE};
+    unsigned char *bytes;
+    size_t size;
+    void *pixels;
+    be_status status = make_path(self, path, "picture.png");
+    if (status == BE_OK)
+        status = be_allocate(&pixels, PICTURE_SIZE * PICTURE_SIZE, 3, "a picture", self->error);
+    if (status != BE_OK)
+        return status;
+    image.rgb = pixels;
+    for (size_t y = 0; y < PICTURE_SIZE; y++) {
+        for (size_t x = 0; x < PICTURE_SIZE; x++)
+            paint((double)x / PICTURE_SIZE, (double)y / PICTURE_SIZE, image.rgb + (y * PICTURE_SIZE + x) * 3);
+    }
+    status = be_image_encode_png(&image, &bytes, &size, self->error);
+    be_image_free(&image);
+    if (status != BE_OK)
+        return status;
+    status = write_output(path, bytes, size, self->error);
+    free(bytes);
+    return status;
+}
+
+/* --- all of it ------------------------------------------------------------------------------------ */
+
+static be_status run(job *self)
+{
+    char backbone[PATH_SIZE], checkpoint[PATH_SIZE], data[PATH_SIZE], subject[PATH_SIZE];
+    be_status status = make_folder(self, "");
+    if (status == BE_OK)
+        status = make_path(self, backbone, self->size->backbone_file);
+    if (status == BE_OK)
+        status = make_path(self, checkpoint, "checkpoint.pth");
+    if (status == BE_OK)
+        status = make_path(self, data, "algonauts/subj01");
+    if (status == BE_OK)
+        status = make_path(self, subject, "subj01.safetensors");
+    if (status == BE_OK)
+        status = demo_write_backbone(backbone, self->size, &self->random, self->error);
+    if (status == BE_OK)
+        status = demo_write_checkpoint(checkpoint, self->size, 2 * (ROIS + 1), &self->random, self->error);
+    if (status == BE_OK)
+        status = write_subject_folder(self);
+    if (status == BE_OK)
+        status = write_picture(self);
+    const be_import_options options = {.checkpoint = checkpoint, .data = data, .name = "subj01", .demo = true, .output = subject};
+    if (status == BE_OK)
+        status = be_subject_import(&options, self->error);
+    if (status == BE_OK)
+        printf("%s\n%s\n%s\n%s\n%s/picture.png\nRandom weights: what this model predicts means nothing.\n", backbone, checkpoint,
+               data, subject, self->folder);
+    return status;
+}
+
+static int run_demo(int argc, char **argv)
+{
+    enum { OPTION_FULL = 256, OPTION_SEED };
+    static const struct option all[] = {
+        {"full", no_argument, NULL, OPTION_FULL}, {"seed", required_argument, NULL, OPTION_SEED}, {NULL, 0, NULL, 0},
+    };
+    be_error error;
+    job self = {.size = &small_size, .error = &error};
+    size_t seed = 1;
+    int option;
+    while ((option = getopt_long(argc, argv, "o:", all, NULL)) != -1) {
+        switch (option) {
+        case 'o': self.folder = optarg; break;
+        case OPTION_FULL: self.size = &full_size; break;
+        case OPTION_SEED:
+            if (!parse_count("seed", optarg, SIZE_MAX >> 1, &seed))
+                return EXIT_USAGE;
+            break;
+        default: return EXIT_USAGE;
+        }
+    }
+    if (!self.folder || optind != argc)
+        return tool_usage("demo: takes -o FOLDER and no other name");
+    self.random.state = seed;
+    return run(&self) == BE_OK ? EXIT_DONE : tool_fail(&error);
+}
+
+const command command_demo = {"demo", "a model of random numbers and a picture, to try everything", help, run_demo};

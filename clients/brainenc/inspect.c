@@ -1,0 +1,268 @@
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clients/brainenc/tool.h"
+#include "core/files/mapped_file.h"
+#include "core/files/npy.h"
+#include "core/files/tensor_file.h"
+#include "core/subject/checkpoint.h"
+
+static const char help[] =
+    "usage: brainenc inspect FILE... [--json] [--heads N]\n\n"
+    "Says what a file is, what it predicts and what is missing: a checkpoint of the authors' program, a backbone, a subject\n"
+    "file, any other .pth or .safetensors, an .npy array, a picture. Weights are not loaded, nothing is executed.\n\n"
+    "  --json              one JSON object a file, one a line\n"
+    "  --tensors           names, types and shapes of all tensors too\n"
+    "  --heads N           a backbone's attention heads, where its file does not tell\n\n"
+    "example: brainenc inspect checkpoint.pth\n";
+
+/* Facts about a file, in order, as lines for people and as one JSON object. */
+typedef struct report {
+    be_text lines, json;
+} report;
+
+static void begin(report *to, const char *path, const char *kind)
+{
+    be_text_add(&to->lines, path);
+    be_text_add(&to->lines, ": ");
+    be_text_add(&to->lines, kind);
+    be_text_add(&to->lines, "\n");
+    be_text_add(&to->json, "{\"file\":");
+    be_text_add_json_string(&to->json, path);
+    be_text_add(&to->json, ",\"kind\":");
+    be_text_add_json_string(&to->json, kind);
+}
+
+static void tell(report *to, const char *key, const char *value)
+{
+    be_text_add_format(&to->lines, "  %-14s ", key);
+    be_text_add(&to->lines, value);
+    be_text_add(&to->lines, "\n");
+    be_text_add(&to->json, ",");
+    be_text_add_json_string(&to->json, key);
+    be_text_add(&to->json, ":");
+    be_text_add_json_string(&to->json, value);
+}
+
+static void tell_format(report *to, const char *key, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static void tell_format(report *to, const char *key, const char *format, ...)
+{
+    char value[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(value, sizeof value, format, arguments);
+    va_end(arguments);
+    tell(to, key, value);
+}
+
+/* --- each kind of file ---------------------------------------------------------------------------- */
+
+static void describe_tensors(const be_tensor_file *file, bool all, report *to)
+{
+    size_t count = be_tensor_file_count(file);
+    tell_format(to, "tensors", "%zu", count);
+    for (size_t i = 0; i < count && all; i++) {
+        const be_tensor *tensor = be_tensor_file_at(file, i);
+        char shape[160] = "";
+        for (size_t d = 0; d < tensor->n_dims; d++) {
+            size_t length = strlen(shape);
+            snprintf(shape + length, sizeof shape - length, "[%zu]", tensor->shape[d]);
+        }
+        tell_format(to, tensor->name, "%s %s", be_dtype_name(tensor->dtype), shape);
+    }
+}
+
+static be_status describe_checkpoint(const be_tensor_file *file, report *to, be_error *error)
+{
+    be_checkpoint it;
+    be_error reason;
+    const char *path = be_tensor_file_path(file);
+    be_status status = be_checkpoint_read(file, &it, error);
+    if (status != BE_OK)
+        return status;
+    begin(to, path, "a checkpoint of the authors' training program");
+    tell(to, "format", be_tensor_format_name(be_tensor_file_format(file)));
+    tell_format(to, "features", "%s, enc_output_layer %zu", it.backbone_arch, it.enc_output_layer);
+    tell_format(to, "encoder", "%s, %zu encoder and %zu decoder layers, %zu heads, width %zu, %s position", it.encoder_arch,
+                it.enc_layers, it.dec_layers, it.nheads, it.hidden_dim, it.position_embedding);
+    tell_format(to, "readout", "%s, %zu queries", it.readout_res, it.queries);
+    if (it.n_vertices[BE_LEFT])
+        tell_format(to, "predicts", "%zu left and %zu right vertices%s%s", it.n_vertices[BE_LEFT], it.n_vertices[BE_RIGHT],
+                    *it.subject ? " of " : "", it.subject);
+    if (it.image_size)
+        tell_format(to, "images", "resized to %zu x %zu pixels", it.image_size, it.image_size);
+    else
+        tell_format(to, "images", "as they are (425 x 425 pixels for NSD)");
+    if (it.has_validation)
+        tell_format(to, "validation", "%.4f mean correlation, as training recorded it", it.validation);
+    bool supported = be_checkpoint_supported(&it, path, &reason) == BE_OK;
+    tell(to, "supported", supported ? "yes" : reason.message);
+    tell_format(to, "missing", "the backbone's weights (%zu channels); the ROI masks and fsaverage index, which `brainenc import "
+                "--data` takes from the subject's Algonauts folder", it.hidden_dim);
+    return BE_OK;
+}
+
+static be_status describe_backbone(const char *path, size_t heads, report *to, be_error *error)
+{
+    be_backbone_info info;
+    be_status status = be_backbone_inspect(path, &(be_backbone_options){.heads = heads}, &info, error);
+    if (status != BE_OK)
+        return status;
+    begin(to, path, "a vision backbone");
+    tell_format(to, "backbone", "%s (%s) in %s's names", info.name, info.kind, info.naming);
+    tell_format(to, "shape", "width %zu, %zu blocks, %zu heads, feed-forward %zu, patches of %zu pixels", info.channels,
+                info.depth, info.heads, info.hidden, info.patch);
+    tell_format(to, "positions", "%zu x %zu, resampled for other grids", info.position_grid, info.position_grid);
+    tell_format(to, "parameters", "%zu", info.parameters);
+    tell(to, "features", "dinov2_q at any layer");
+    if (*info.unverified)
+        tell(to, "unverified", info.unverified);
+    return BE_OK;
+}
+
+static be_status describe_subject(const char *path, report *to, be_error *error)
+{
+    be_subject *subject;
+    be_status status = be_subject_open(path, &subject, error);
+    if (status != BE_OK)
+        return status;
+    const be_subject_info *info = be_subject_get_info(subject);
+    begin(to, path, info->demo ? "a subject (demo: random weights)" : "a subject");
+    tell(to, "subject", info->name);
+    tell_format(to, "features", "%s, layer %zu, %zu channels", be_features_name(info->tap.features), info->tap.layer,
+                info->channels);
+    tell_format(to, "encoder", "%s, %zu heads; %s, %zu queries; %zu member", info->encoder, info->heads, info->readout,
+                info->queries, info->members);
+    tell_format(to, "predicts", "%zu left and %zu right vertices, %s", info->n_vertices[BE_LEFT], info->n_vertices[BE_RIGHT],
+                info->units);
+    tell_format(to, "images", "%zu x %zu pixels", info->image_size, info->image_size);
+    if (info->has_validation)
+        tell_format(to, "validation", "%.4f mean correlation, as training recorded it", info->validation);
+    for (size_t r = 0; r < info->rois.count; r++)
+        tell_format(to, info->rois.rois[r].name, "%zu left, %zu right%s%s", info->rois.rois[r].n_vertices[BE_LEFT],
+                    info->rois.rois[r].n_vertices[BE_RIGHT], *info->rois.rois[r].family ? ", " : "", info->rois.rois[r].family);
+    tell(to, "weights", info->weights_hash);
+    if (*info->unverified)
+        tell(to, "unverified", info->unverified);
+    be_subject_close(subject);
+    return BE_OK;
+}
+
+static be_status describe_npy(const be_mapped_file *file, const char *path, report *to, be_error *error)
+{
+    be_npy npy;
+    char shape[160] = "";
+    be_status status = be_npy_parse(file->bytes, file->size, path, &npy, error);
+    if (status != BE_OK)
+        return status;
+    for (size_t d = 0; d < npy.n_dims; d++) {
+        size_t length = strlen(shape);
+        snprintf(shape + length, sizeof shape - length, "[%zu]", npy.shape[d]);
+    }
+    begin(to, path, "an array");
+    tell_format(to, "array", "%s %s", be_dtype_name(npy.dtype), shape);
+    be_npy_free(&npy);
+    return BE_OK;
+}
+
+static be_status describe_picture(const be_mapped_file *file, const char *path, report *to, be_error *error)
+{
+    size_t width, height;
+    be_status status = be_image_size(file->bytes, file->size, path, &width, &height, error);
+    if (status != BE_OK)
+        return status;
+    begin(to, path, be_image_sniff(file->bytes, file->size) == BE_IMAGE_PNG ? "a PNG picture" : "a JPEG picture");
+    tell_format(to, "pixels", "%zu x %zu", width, height);
+    return BE_OK;
+}
+
+/* A .pth or .safetensors: which of ours is it? */
+static be_status describe_weights(const char *path, size_t heads, bool all, report *to, be_error *error)
+{
+    be_tensor_file *file;
+    const char *text;
+    be_error reason;
+    be_status status = be_tensor_file_open(path, &file, error);
+    if (status != BE_OK)
+        return status;
+    if (be_checkpoint_recognise(file)) {
+        status = describe_checkpoint(file, to, error);
+    } else if (be_value_text(be_value_get(be_tensor_file_root(file), "brainenc"), &text)) {
+        status = describe_subject(path, to, error);
+    } else {
+        status = describe_backbone(path, heads, to, &reason);
+        if (status == BE_ERROR_UNSUPPORTED) {
+            begin(to, path, "tensors of no model known here");
+            tell(to, "format", be_tensor_format_name(be_tensor_file_format(file)));
+            tell(to, "supported", reason.message);
+            status = BE_OK;
+        } else if (status != BE_OK) {
+            be_fail(error, status, "%s", reason.message);
+        }
+    }
+    if (status == BE_OK)
+        describe_tensors(file, all, to);
+    be_tensor_file_close(file);
+    return status;
+}
+
+static be_status describe(const char *path, size_t heads, bool all, report *to, be_error *error)
+{
+    be_mapped_file file;
+    be_status status = be_mapped_file_open(path, &file, error);
+    if (status != BE_OK)
+        return status;
+    if (be_image_sniff(file.bytes, file.size) != BE_IMAGE_UNKNOWN)
+        status = describe_picture(&file, path, to, error);
+    else if (file.size >= 6 && memcmp(file.bytes, "\x93NUMPY", 6) == 0)
+        status = describe_npy(&file, path, to, error);
+    else
+        status = describe_weights(path, heads, all, to, error);
+    be_mapped_file_close(&file);
+    be_text_add(&to->json, "}\n");
+    return status;
+}
+
+static int run_inspect(int argc, char **argv)
+{
+    enum { OPTION_JSON = 256, OPTION_TENSORS, OPTION_HEADS };
+    static const struct option all[] = {
+        {"json", no_argument, NULL, OPTION_JSON}, {"tensors", no_argument, NULL, OPTION_TENSORS},
+        {"heads", required_argument, NULL, OPTION_HEADS}, {NULL, 0, NULL, 0},
+    };
+    bool json = false, tensors = false;
+    size_t heads = 0;
+    int option, code = EXIT_DONE;
+    while ((option = getopt_long(argc, argv, "", all, NULL)) != -1) {
+        switch (option) {
+        case OPTION_JSON: json = true; break;
+        case OPTION_TENSORS: tensors = true; break;
+        case OPTION_HEADS:
+            if (!parse_count("heads", optarg, 1024, &heads))
+                return EXIT_USAGE;
+            break;
+        default: return EXIT_USAGE;
+        }
+    }
+    if (optind == argc)
+        return tool_usage("inspect: no file is named");
+    for (; optind < argc; optind++) {
+        report to = {0};
+        be_error error;
+        be_status status = describe(argv[optind], heads, tensors, &to, &error);
+        const be_text *text = json ? &to.json : &to.lines;
+        if (status == BE_OK)
+            status = be_text_finish(text, &error);
+        if (status == BE_OK)
+            status = write_output(NULL, text->bytes, text->length, &error);
+        if (status != BE_OK)
+            code = tool_fail(&error);
+        free(to.lines.bytes);
+        free(to.json.bytes);
+    }
+    return code;
+}
+
+const command command_inspect = {"inspect", "what a file is, what it predicts, what is missing", help, run_inspect};

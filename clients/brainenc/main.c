@@ -1,0 +1,47 @@
+/* brainenc: the command line of libbrainenc. */
+#include <stdio.h>
+#include <string.h>
+
+#include "clients/brainenc/tool.h"
+
+static const command *const commands[] = {
+    &command_predict, &command_attention, &command_import, &command_inspect, &command_demo, &command_bench,
+};
+enum { N_COMMANDS = sizeof commands / sizeof *commands };
+
+static void print_help(void)
+{
+    puts("brainenc " BRAINENC_VERSION ": predicts the response of visual cortex to pictures\n\n"
+         "usage: brainenc COMMAND [OPTION]... (brainenc COMMAND --help tells the options and shows an example)\n");
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
+    puts("\nexit codes: 0 done, 1 the system refused (files, memory), 2 wrong command line, 3 a file or name does not\n"
+         "exist, 4 an input is damaged, unsupported or over a limit, 5 done but some images failed");
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_help();
+        return EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        print_help();
+        return EXIT_DONE;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        puts("brainenc " BRAINENC_VERSION);
+        return EXIT_DONE;
+    }
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        if (strcmp(argv[1], commands[i]->name) != 0)
+            continue;
+        if (argc == 3 && (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0)) {
+            fputs(commands[i]->help, stdout);
+            return EXIT_DONE;
+        }
+        return commands[i]->run(argc - 1, argv + 1);
+    }
+    fprintf(stderr, "brainenc: there is no command '%s' (see `brainenc --help`)\n", argv[1]);
+    return EXIT_USAGE;
+}

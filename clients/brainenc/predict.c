@@ -1,0 +1,536 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "clients/brainenc/stream.h"
+#include "clients/brainenc/tool.h"
+#include "core/base/memory.h"
+#include "core/files/atomic_file.h"
+#include "core/files/hash.h"
+#include "core/files/npy.h"
+
+static const char help[] =
+    "usage: brainenc predict IMAGE... --backbone FILE --subject FILE [OPTION]...\n\n"
+    "Predicts the response of every vertex to each picture (PNG or JPEG; a folder stands for the pictures in it).\n"
+    "Without -o a table of the ROIs' means is printed.\n\n"
+    COMPUTE_HELP
+    "  -o FILE             FILE.npy: float32 [images][V_lh + V_rh], left vertices first, and FILE.npy.json that names rows\n"
+    "                      and columns; FILE.json: {\"predictions\": [...]}, images outermost, then subjects\n"
+    "  --json              the JSON on standard output\n"
+    "  --rois NAMES        only the vertices of these ROIs: FBA-1, FBA (its stem), floc-bodies (a family), all; commas\n"
+    "  --output WHAT       in JSON: vertices, rois or both (default)\n"
+    "  --attention NAMES   in JSON: adds these ROIs' attention maps\n"
+    "  --list FILE         more pictures, one path a line (- : standard input)\n"
+    "  --on-error HOW      stop (default) at a picture that cannot be read, or nan: leave its row empty, go on, exit 5\n"
+    "  --restart           throw away what an interrupted run with the same -o left; otherwise the run goes on from there\n\n"
+    "example: brainenc predict a.png b.jpg --backbone dinov2_vitb14_pretrain.pth --subject subj01.safetensors -o pred.npy\n";
+
+typedef enum kind { KIND_TABLE, KIND_JSON, KIND_NPY } kind;
+
+/* What the command line asks for. */
+typedef struct request {
+    compute_options compute;
+    file_list images;
+    const char *output, *rois, *attention, *what;
+    bool json, skip_broken, restart;
+    kind kind;
+} request;
+
+/* A run under way. */
+typedef struct job {
+    const request *ask;
+    engine engine;
+    stream *stream;                  /* NULL: to standard output */
+    be_roi_selection only[MOST_SUBJECTS], attention[MOST_SUBJECTS]; /* of each subject; count 0: not asked */
+    size_t n_subjects, batch;        /* images computed at a time */
+    picture *pictures;               /* [batch] */
+    be_output *outputs;              /* [batch * n_subjects] */
+    be_image *inputs;                /* [batch]: of the good pictures, next to each other */
+    be_timing *timings;              /* [batch] */
+    uint32_t *columns[BE_HEMISPHERES]; /* npy: which vertices are written */
+    size_t n_columns[BE_HEMISPHERES];
+    size_t first;                    /* image number of pictures[0] */
+    size_t written;                  /* predictions in the JSON so far */
+    size_t failures;
+} job;
+
+/* --- the command line ----------------------------------------------------------------------------- */
+
+enum { OPTION_JSON = 256, OPTION_ROIS, OPTION_WHAT, OPTION_ATTENTION, OPTION_LIST, OPTION_ON_ERROR, OPTION_RESTART };
+
+static int parse(int argc, char **argv, request *ask)
+{
+    static const struct option own[] = {
+        {"json", no_argument, NULL, OPTION_JSON}, {"rois", required_argument, NULL, OPTION_ROIS},
+        {"output", required_argument, NULL, OPTION_WHAT}, {"attention", required_argument, NULL, OPTION_ATTENTION},
+        {"list", required_argument, NULL, OPTION_LIST}, {"on-error", required_argument, NULL, OPTION_ON_ERROR},
+        {"restart", no_argument, NULL, OPTION_RESTART}, {NULL, 0, NULL, 0},
+    };
+    struct option all[N_COMPUTE_OPTIONS + sizeof own / sizeof *own];
+    be_error error;
+    int option, code;
+    memcpy(all, compute_long_options, sizeof compute_long_options);
+    memcpy(all + N_COMPUTE_OPTIONS, own, sizeof own);
+    while ((option = getopt_long(argc, argv, "o:", all, NULL)) != -1) {
+        if (compute_option(&ask->compute, option, optarg, &code)) {
+            if (code != EXIT_DONE)
+                return code;
+            continue;
+        }
+        switch (option) {
+        case 'o': ask->output = optarg; break;
+        case OPTION_JSON: ask->json = true; break;
+        case OPTION_ROIS: ask->rois = optarg; break;
+        case OPTION_WHAT: ask->what = optarg; break;
+        case OPTION_ATTENTION: ask->attention = optarg; break;
+        case OPTION_LIST:
+            if (file_list_add_lines(&ask->images, optarg, &error) != BE_OK)
+                return tool_fail(&error);
+            break;
+        case OPTION_ON_ERROR:
+            if (strcmp(optarg, "nan") != 0 && strcmp(optarg, "stop") != 0)
+                return tool_usage("--on-error: '%s' is neither stop nor nan", optarg);
+            ask->skip_broken = strcmp(optarg, "nan") == 0;
+            break;
+        case OPTION_RESTART: ask->restart = true; break;
+        default: return EXIT_USAGE;
+        }
+    }
+    for (; optind < argc; optind++) {
+        if (file_list_add(&ask->images, argv[optind], &error) != BE_OK)
+            return tool_fail(&error);
+    }
+    return EXIT_DONE;
+}
+
+static int check(request *ask)
+{
+    if (ask->images.count == 0)
+        return tool_usage("predict: no picture is named");
+    if (strcmp(ask->what, "both") != 0 && strcmp(ask->what, "vertices") != 0 && strcmp(ask->what, "rois") != 0)
+        return tool_usage("--output: '%s' is none of vertices, rois, both", ask->what);
+    if (ask->output && ask->json)
+        return tool_usage("-o and --json: one or the other (-o FILE.json writes JSON)");
+    ask->kind = ask->json ? KIND_JSON : KIND_TABLE;
+    if (ask->output) {
+        if (!ends_with(ask->output, ".npy") && !ends_with(ask->output, ".json"))
+            return tool_usage("-o: '%s' ends with neither .npy nor .json", ask->output);
+        ask->kind = ends_with(ask->output, ".npy") ? KIND_NPY : KIND_JSON;
+    }
+    if (ask->kind == KIND_NPY && ask->compute.n_subjects > 1)
+        return tool_usage("-o FILE.npy takes one --subject");
+    if (ask->kind != KIND_JSON && ask->attention)
+        return tool_usage("--attention goes into JSON (-o FILE.json or --json); `brainenc attention` writes .npy and .png");
+    return EXIT_DONE;
+}
+
+/* --- setting up ----------------------------------------------------------------------------------- */
+
+static const be_subject_info *subject_info(const job *self, size_t subject)
+{
+    return be_subject_get_info(be_model_subject(self->engine.model, subject));
+}
+
+static be_status make_output(const job *self, size_t subject, be_output *output, be_error *error)
+{
+    const be_subject_info *info = subject_info(self, subject);
+    size_t tokens = self->ask->compute.tokens ? self->ask->compute.tokens : BE_DEFAULT_TOKENS;
+    void *memory;
+    be_status status = be_allocate(&memory, info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT], sizeof(float), "answers",
+                                   error);
+    if (status != BE_OK)
+        return status;
+    output->vertices = memory;
+    if (!self->ask->attention)
+        return BE_OK;
+    status = be_allocate(&memory, info->queries * tokens, sizeof(float), "attention maps", error);
+    if (status == BE_OK)
+        output->attention = memory;
+    return status;
+}
+
+static be_status make_buffers(job *self, be_error *error)
+{
+    void *memory;
+    size_t total = self->batch * self->n_subjects;
+    be_status status = be_allocate(&memory, self->batch, sizeof(picture), "pictures", error);
+    if (status != BE_OK)
+        return status;
+    self->pictures = memory;
+    status = be_allocate(&memory, self->batch, sizeof(be_image), "pictures", error);
+    if (status != BE_OK)
+        return status;
+    self->inputs = memory;
+    status = be_allocate(&memory, self->batch, sizeof(be_timing), "timings", error);
+    if (status != BE_OK)
+        return status;
+    self->timings = memory;
+    status = be_allocate(&memory, total, sizeof(be_output), "answers", error);
+    if (status != BE_OK)
+        return status;
+    self->outputs = memory;
+    for (size_t i = 0; i < total && status == BE_OK; i++)
+        status = make_output(self, i % self->n_subjects, &self->outputs[i], error);
+    return status;
+}
+
+static be_status select_rois(job *self, be_error *error)
+{
+    be_status status = BE_OK;
+    for (size_t s = 0; s < self->n_subjects && status == BE_OK; s++) {
+        const be_roi_set *rois = &subject_info(self, s)->rois;
+        if (self->ask->rois)
+            status = be_roi_select(rois, self->ask->rois, &self->only[s], error);
+        if (status == BE_OK && self->ask->attention)
+            status = be_roi_select(rois, self->ask->attention, &self->attention[s], error);
+    }
+    for (int h = BE_LEFT; h < BE_HEMISPHERES && status == BE_OK; h++)
+        status = be_answer_vertices(subject_info(self, 0), self->ask->rois ? &self->only[0] : NULL, (be_hemisphere)h,
+                                    &self->columns[h], &self->n_columns[h], error);
+    return status;
+}
+
+/* A hash over all that decides the results: the pictures (names, sizes, times of change), weights and options. */
+static be_status hash_run(const job *self, char hash[BE_HASH_SIZE], be_error *error)
+{
+    const request *ask = self->ask;
+    be_text text = {0};
+    be_text_add_format(&text, "brainenc " BRAINENC_VERSION " %s %zu %zu\n", be_model_backbone_hash(self->engine.model),
+                       be_model_backbone(self->engine.model)->heads, ask->images.count);
+    for (size_t s = 0; s < self->n_subjects; s++)
+        be_text_add_format(&text, "%s\n", subject_info(self, s)->weights_hash);
+    be_text_add_format(&text, "%s %s %s %d %zu %zu\n", be_fit_name(ask->compute.fit), ask->what,
+                       be_session_isa(self->engine.session), (int)ask->skip_broken, ask->compute.tokens, ask->compute.pixels);
+    be_text_add(&text, ask->rois ? ask->rois : "");
+    be_text_add(&text, "\n");
+    be_text_add(&text, ask->attention ? ask->attention : "");
+    for (size_t i = 0; i < ask->images.count; i++) {
+        struct stat info = {0};
+        stat(ask->images.paths[i], &info);
+        be_text_add(&text, "\n");
+        be_text_add(&text, ask->images.paths[i]);
+        be_text_add_format(&text, " %lld %lld.%09ld", (long long)info.st_size, (long long)info.st_mtim.tv_sec,
+                           (long)info.st_mtim.tv_nsec);
+    }
+    be_status status = be_text_finish(&text, error);
+    if (status == BE_OK)
+        status = be_hash_bytes(text.bytes, text.length, hash, error);
+    free(text.bytes);
+    return status;
+}
+
+static be_status open_results(job *self, be_error *error)
+{
+    char run[BE_HASH_SIZE], head[BE_NPY_HEADER_MAX] = "{\"predictions\":[\n";
+    size_t length = strlen(head), shape[] = {self->ask->images.count, self->n_columns[BE_LEFT] + self->n_columns[BE_RIGHT]};
+    be_status status = BE_OK;
+    if (!self->ask->output) {
+        if (self->ask->kind == KIND_JSON)
+            fputs(head, stdout);
+        return BE_OK;
+    }
+    if (self->ask->kind == KIND_NPY)
+        status = be_npy_header(head, &length, BE_DTYPE_F32, 2, shape, error);
+    if (status == BE_OK)
+        status = hash_run(self, run, error);
+    if (status == BE_OK)
+        status = stream_open(self->ask->output, run, self->ask->restart, head, length, &self->stream, &self->first, error);
+    if (status == BE_OK) {
+        self->failures = stream_n_failures(self->stream);
+        self->written = (self->first - self->failures) * self->n_subjects;
+        if (self->first > 0)
+            fprintf(stderr, "brainenc: goes on after %zu of %zu images of an interrupted run\n", self->first,
+                    self->ask->images.count);
+    }
+    return status;
+}
+
+static be_status set_up(job *self, be_error *error)
+{
+    be_status status = open_engine(&self->ask->compute, &self->engine, error);
+    if (status != BE_OK)
+        return status;
+    self->n_subjects = be_model_subjects(self->engine.model);
+    self->batch = 4 * be_session_threads(self->engine.session);
+    if (self->batch > self->ask->images.count)
+        self->batch = self->ask->images.count;
+    status = select_rois(self, error);
+    if (status == BE_OK)
+        status = make_buffers(self, error);
+    return status == BE_OK ? open_results(self, error) : status;
+}
+
+static void clean_up(job *self)
+{
+    stream_close(self->stream);
+    for (size_t i = 0; self->outputs && i < self->batch * self->n_subjects; i++) {
+        free(self->outputs[i].vertices);
+        free(self->outputs[i].attention);
+    }
+    free(self->outputs);
+    free(self->pictures);
+    free(self->inputs);
+    free(self->timings);
+    free(self->columns[BE_LEFT]);
+    free(self->columns[BE_RIGHT]);
+    for (size_t s = 0; s < MOST_SUBJECTS; s++) {
+        be_roi_selection_free(&self->only[s]);
+        be_roi_selection_free(&self->attention[s]);
+    }
+    close_engine(&self->engine);
+}
+
+/* --- results -------------------------------------------------------------------------------------- */
+
+static void add_row(const job *self, be_text *text, const be_output *output)
+{
+    for (int h = BE_LEFT; h < BE_HEMISPHERES; h++) {
+        const float *values = output->vertices + (h == BE_LEFT ? 0 : subject_info(self, 0)->n_vertices[BE_LEFT]);
+        for (size_t i = 0; i < self->n_columns[h]; i++)
+            be_text_add_bytes(text, (const char *)&values[self->columns[h][i]], sizeof *values);
+    }
+}
+
+static void add_empty_row(const job *self, be_text *text)
+{
+    static const unsigned char not_a_number[4] = {0, 0, 0xc0, 0x7f};
+    for (size_t i = 0; i < self->n_columns[BE_LEFT] + self->n_columns[BE_RIGHT]; i++)
+        be_text_add_bytes(text, (const char *)not_a_number, sizeof not_a_number);
+}
+
+static be_status add_json(job *self, be_text *text, size_t subject, const picture *from, const be_output *output,
+                          const be_timing *timing, be_error *error)
+{
+    const request *ask = self->ask;
+    be_answer_options options = {.vertices = strcmp(ask->what, "rois") != 0, .rois = strcmp(ask->what, "vertices") != 0,
+                                 .only = ask->rois ? &self->only[subject] : NULL,
+                                 .attention = ask->attention ? &self->attention[subject] : NULL};
+    be_answer_timing times = {.decode = from->decode_ms, .backbone = 1e3 * timing->backbone,
+                              .encoder = 1e3 * timing->encoder};
+    times.total = times.decode + times.backbone + times.encoder;
+    if (self->written++ > 0)
+        be_text_add(text, ",\n");
+    return be_answer_add_prediction(text, self->engine.model, subject, &from->about, output, &options, &times, error);
+}
+
+static void add_cell(be_text *text, const be_roi *roi, be_hemisphere hemisphere, const float *values)
+{
+    double sum = 0;
+    for (size_t i = 0; i < roi->n_vertices[hemisphere]; i++)
+        sum += values[roi->vertices[hemisphere][i]];
+    if (roi->n_vertices[hemisphere] == 0)
+        be_text_add_format(text, "  %9s %6s", "-", "0");
+    else
+        be_text_add_format(text, "  %9.4f %6zu", sum / (double)roi->n_vertices[hemisphere], roi->n_vertices[hemisphere]);
+}
+
+static void add_table(const job *self, be_text *text, size_t subject, const picture *from, const be_output *output)
+{
+    const be_subject_info *info = subject_info(self, subject);
+    be_text_add(text, from->about.name);
+    be_text_add_format(text, "  (%s%s)\n  %-12s  %9s %6s  %9s %6s\n", info->name, info->demo ? ", demo: random weights" : "",
+                       "ROI", "lh mean", "n", "rh mean", "n");
+    for (size_t r = 0; r < info->rois.count; r++) {
+        const be_roi_selection *only = &self->only[subject];
+        bool wanted = only->count == 0;
+        for (size_t g = 0; g < only->count; g++) {
+            for (size_t m = 0; m < only->groups[g].n_members; m++)
+                wanted |= only->groups[g].members[m] == r;
+        }
+        if (!wanted)
+            continue;
+        be_text_add_format(text, "  %-12s", info->rois.rois[r].name);
+        add_cell(text, &info->rois.rois[r], BE_LEFT, output->vertices);
+        add_cell(text, &info->rois.rois[r], BE_RIGHT, output->vertices + info->n_vertices[BE_LEFT]);
+        be_text_add(text, "\n");
+    }
+}
+
+/* The results of one good picture, for all subjects. */
+static be_status add_picture(job *self, be_text *text, const picture *from, const be_output *outputs,
+                             const be_timing *timing, be_error *error)
+{
+    be_status status = BE_OK;
+    for (size_t s = 0; s < self->n_subjects && status == BE_OK; s++) {
+        if (self->ask->kind == KIND_NPY)
+            add_row(self, text, &outputs[s]);
+        else if (self->ask->kind == KIND_JSON)
+            status = add_json(self, text, s, from, &outputs[s], timing, error);
+        else
+            add_table(self, text, s, from, &outputs[s]);
+    }
+    return status;
+}
+
+/* A picture that could not be read: with --on-error=nan it is noted and leaves an empty row, otherwise it ends the run. */
+static be_status note_failure(job *self, be_text *text, const picture *from, be_error *error)
+{
+    if (!self->ask->skip_broken)
+        return be_fail(error, from->status, "%s", from->error.message);
+    fprintf(stderr, "brainenc: %s\n", from->error.message);
+    self->failures++;
+    if (self->ask->kind == KIND_NPY)
+        add_empty_row(self, text);
+    return self->stream ? stream_note_failure(self->stream, from->about.name, from->error.message, error) : BE_OK;
+}
+
+/* --- running -------------------------------------------------------------------------------------- */
+
+static void read_one(void *context, size_t index, size_t worker)
+{
+    job *self = context;
+    (void)worker;
+    read_picture(self->ask->images.paths[self->first + index], &self->ask->compute, self->engine.model,
+                 &self->pictures[index]);
+}
+
+static be_status write_results(job *self, const be_text *text, size_t done, be_error *error)
+{
+    if (self->stream)
+        return stream_append(self->stream, text->bytes ? text->bytes : "", text->length, done, error);
+    return write_output(NULL, text->bytes ? text->bytes : "", text->length, error);
+}
+
+/* Reads, predicts and writes `count` pictures; when one cannot be read and that ends the run, what came before it is still
+ * written. */
+static be_status run_batch(job *self, size_t count, be_error *error)
+{
+    be_text text = {0};
+    size_t good = 0, done = 0;
+    be_session_run(self->engine.session, count, read_one, self);
+    for (size_t i = 0; i < count; i++) {
+        if (self->pictures[i].status == BE_OK)
+            self->inputs[good++] = self->pictures[i].input;
+    }
+    be_status status = be_session_predict(self->engine.session, self->inputs, good, self->outputs, self->timings, error);
+    for (size_t i = 0, next = 0; i < count && status == BE_OK; i++) {
+        if (self->pictures[i].status != BE_OK) {
+            status = note_failure(self, &text, &self->pictures[i], error);
+        } else {
+            status = add_picture(self, &text, &self->pictures[i], &self->outputs[next * self->n_subjects],
+                                 &self->timings[next], error);
+            next++;
+        }
+        done += status == BE_OK;
+    }
+    be_error later;
+    be_status written = be_text_finish(&text, &later);
+    if (written == BE_OK)
+        written = write_results(self, &text, self->first + done, &later);
+    if (status == BE_OK && written != BE_OK)
+        status = be_fail(error, written, "%s", later.message);
+    free(text.bytes);
+    for (size_t i = 0; i < count; i++)
+        free_picture(&self->pictures[i]);
+    self->first += done;
+    return status;
+}
+
+/* FILE.npy.json: what the rows and columns of the array are. */
+static be_status write_description(const job *self, const char *failures, be_error *error)
+{
+    const be_subject_info *info = subject_info(self, 0);
+    char path[4096];
+    be_text text = {0};
+    be_text_add(&text, "{\"subject\":");
+    be_text_add_json_string(&text, info->name);
+    be_text_add_format(&text, ",\"demo\":%s,\"weights\":\"%s\",\"units\":", info->demo ? "true" : "false", info->weights_hash);
+    be_text_add_json_string(&text, info->units);
+    be_text_add_format(&text, ",\"fit\":\"%s\",\"columns\":{\"lh\":%zu,\"rh\":%zu}", be_fit_name(self->ask->compute.fit),
+                       self->n_columns[BE_LEFT], self->n_columns[BE_RIGHT]);
+    for (int h = BE_LEFT; h < BE_HEMISPHERES && self->ask->rois; h++) {
+        be_text_add_format(&text, ",\"%s_indices\":[", be_hemisphere_name((be_hemisphere)h));
+        for (size_t i = 0; i < self->n_columns[h]; i++)
+            be_text_add_format(&text, "%s%u", i ? "," : "", self->columns[h][i]);
+        be_text_add(&text, "]");
+    }
+    be_text_add(&text, ",\"failed\":[");
+    be_text_add(&text, failures);
+    be_text_add(&text, "],\"rows\":[");
+    for (size_t i = 0; i < self->ask->images.count; i++) {
+        be_text_add(&text, i ? ",\n" : "\n");
+        be_text_add_json_string(&text, self->ask->images.paths[i]);
+    }
+    be_text_add(&text, "\n]}\n");
+    be_status status = be_text_finish(&text, error);
+    if (status == BE_OK && snprintf(path, sizeof path, "%s.json", self->ask->output) >= (int)sizeof path)
+        status = be_fail(error, BE_ERROR_ARGUMENT, "-o: the path is too long");
+    if (status == BE_OK)
+        status = be_atomic_file_save(path, text.bytes, text.length, error);
+    free(text.bytes);
+    return status;
+}
+
+static be_status finish(job *self, be_error *error)
+{
+    be_text tail = {0};
+    be_status status = BE_OK;
+    if (self->ask->kind == KIND_NPY)
+        status = write_description(self, stream_failures(self->stream), error);
+    if (self->ask->kind == KIND_JSON) {
+        be_text_add(&tail, "\n]");
+        if (self->stream && self->failures) {
+            be_text_add(&tail, ",\"failed\":[");
+            be_text_add(&tail, stream_failures(self->stream));
+            be_text_add(&tail, "]");
+        }
+        be_text_add(&tail, "}\n");
+        if (status == BE_OK)
+            status = be_text_finish(&tail, error);
+    }
+    const char *bytes = tail.bytes ? tail.bytes : "";
+    if (status == BE_OK && self->stream) {
+        stream *ending = self->stream;
+        self->stream = NULL;
+        status = stream_finish(ending, bytes, tail.length, error);
+    } else if (status == BE_OK) {
+        status = write_output(NULL, bytes, tail.length, error);
+    }
+    free(tail.bytes);
+    return status;
+}
+
+static be_status run(job *self, be_error *error)
+{
+    progress bar;
+    size_t total = self->ask->images.count;
+    be_status status = set_up(self, error);
+    if (status != BE_OK)
+        return status;
+    progress_start(&bar, total, self->first);
+    while (self->first < total && status == BE_OK) {
+        size_t left = total - self->first;
+        status = run_batch(self, left < self->batch ? left : self->batch, error);
+        if (status == BE_OK)
+            progress_show(&bar, self->first);
+    }
+    if (status == BE_OK)
+        return finish(self, error);
+    if (self->stream)
+        fprintf(stderr, "brainenc: the results of %zu of %zu images are kept; the same command goes on from there\n",
+                self->first, total);
+    return status;
+}
+
+static int run_predict(int argc, char **argv)
+{
+    request ask = {.what = "both"};
+    be_error error;
+    compute_options_default(&ask.compute);
+    int code = parse(argc, argv, &ask);
+    if (code == EXIT_DONE)
+        code = check(&ask);
+    if (code == EXIT_DONE) {
+        job self = {.ask = &ask};
+        if (run(&self, &error) != BE_OK)
+            code = tool_fail(&error);
+        else if (self.failures > 0)
+            code = EXIT_PARTIAL;
+        clean_up(&self);
+    }
+    file_list_free(&ask.images);
+    return code;
+}
+
+const command command_predict = {"predict", "pictures in, the response of every vertex out", help, run_predict};
