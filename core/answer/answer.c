@@ -1,5 +1,6 @@
 #include "core/answer/answer.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +8,7 @@
 #include "core/answer/maps.h"
 #include "core/base/memory.h"
 #include "core/files/hash.h"
+#include "core/files/json.h"
 
 #define PRECISION "f32"
 
@@ -56,52 +58,78 @@ be_status be_answer_vertices(const be_subject_info *info, const be_roi_selection
 
 /* --- parts of a prediction ------------------------------------------------------------------------ */
 
-static void add_model(be_text *text, const be_model *model, const be_subject_info *info)
+/* Arrays of numbers are written by be_text_add_floats and put in as they are. */
+static void add_raw(be_json *json, cJSON *to, const char *key, be_text *text)
+{
+    if (text->failed)
+        json->failed = true;
+    else
+        be_json_raw(json, to, key, text->bytes);
+    free(text->bytes);
+}
+
+static void add_floats(be_json *json, cJSON *to, const char *key, const float *values, size_t count)
+{
+    be_text text = {0};
+    be_text_add_floats(&text, values, count);
+    add_raw(json, to, key, &text);
+}
+
+static void add_pair(be_json *json, cJSON *to, const char *key, size_t first, size_t second)
+{
+    cJSON *pair = be_json_array(json, to, key);
+    be_json_number(json, pair, NULL, (double)first);
+    be_json_number(json, pair, NULL, (double)second);
+}
+
+static void add_unverified(be_json *json, cJSON *to, const be_subject_info *info, const be_backbone_info *backbone)
+{
+    if (!*info->unverified && !*backbone->unverified)
+        return;
+    cJSON *list = be_json_array(json, to, "unverified");
+    if (*info->unverified)
+        be_json_text(json, list, NULL, info->unverified);
+    if (*backbone->unverified)
+        be_json_text(json, list, NULL, backbone->unverified);
+}
+
+static void add_model(be_json *json, cJSON *to, const be_model *model, const be_subject_info *info)
 {
     const be_backbone_info *backbone = be_model_backbone(model);
-    be_text_add(text, "\"model\":{\"backbone\":");
-    be_text_add_json_string(text, backbone->name);
-    be_text_add_format(text, ",\"features\":\"%s\",\"layer\":%zu,\"encoder\":\"%s\",\"readout\":\"%s\",\"members\":%zu",
-                       be_features_name(info->tap.features), info->tap.layer, info->encoder, info->readout, info->members);
-    be_text_add_format(text, ",\"precision\":\"" PRECISION "\",\"weights\":\"%s\",\"version\":\"brainenc " BRAINENC_VERSION
-                       "\",\"units\":", info->weights_hash);
-    be_text_add_json_string(text, info->units);
-    if (*info->unverified || *backbone->unverified) {
-        be_text_add(text, ",\"unverified\":[");
-        if (*info->unverified)
-            be_text_add_json_string(text, info->unverified);
-        if (*info->unverified && *backbone->unverified)
-            be_text_add(text, ",");
-        if (*backbone->unverified)
-            be_text_add_json_string(text, backbone->unverified);
-        be_text_add(text, "]");
-    }
-    be_text_add(text, "}");
+    cJSON *object = be_json_object(json, to, "model");
+    be_json_text(json, object, "backbone", backbone->name);
+    be_json_text(json, object, "features", be_features_name(info->tap.features));
+    be_json_number(json, object, "layer", (double)info->tap.layer);
+    be_json_text(json, object, "encoder", info->encoder);
+    be_json_text(json, object, "readout", info->readout);
+    be_json_number(json, object, "members", (double)info->members);
+    be_json_text(json, object, "precision", PRECISION);
+    be_json_text(json, object, "weights", info->weights_hash);
+    be_json_text(json, object, "version", "brainenc " BRAINENC_VERSION);
+    be_json_text(json, object, "units", info->units);
+    add_unverified(json, object, info, backbone);
 }
 
-static void add_image(be_text *text, const be_model *model, const be_answer_image *image)
+static void add_image(be_json *json, cJSON *to, const be_model *model, const be_answer_image *image)
 {
     size_t patch = be_model_backbone(model)->patch;
-    be_text_add(text, "\"image\":{");
-    if (image->name) {
-        be_text_add(text, "\"name\":");
-        be_text_add_json_string(text, image->name);
-        be_text_add(text, ",");
-    }
-    be_text_add_format(text, "\"width\":%zu,\"height\":%zu,\"fit\":\"%s\",\"input\":[%zu,%zu],\"grid\":[%zu,%zu]}", image->width,
-                       image->height, be_fit_name(image->fit), image->rows * patch, image->columns * patch, image->rows,
-                       image->columns);
+    cJSON *object = be_json_object(json, to, "image");
+    if (image->name)
+        be_json_text(json, object, "name", image->name);
+    be_json_number(json, object, "width", (double)image->width);
+    be_json_number(json, object, "height", (double)image->height);
+    be_json_text(json, object, "fit", be_fit_name(image->fit));
+    add_pair(json, object, "input", image->rows * patch, image->columns * patch);
+    add_pair(json, object, "grid", image->rows, image->columns);
 }
 
-/* "lh":{"vertices":[...]}, with "indices" when only some are wanted. `values` are the hemisphere's. */
-static be_status add_hemisphere(be_text *text, const be_subject_info *info, be_hemisphere hemisphere, const float *values,
-                                const be_roi_selection *only, be_error *error)
+/* "lh": {"vertices": [...]}, with "indices" when only some are wanted. `values` are the hemisphere's. */
+static be_status add_hemisphere(be_json *json, cJSON *to, const be_subject_info *info, be_hemisphere hemisphere,
+                                const float *values, const be_roi_selection *only, be_error *error)
 {
-    be_text_add_format(text, "\"%s\":{", be_hemisphere_name(hemisphere));
+    cJSON *object = be_json_object(json, to, be_hemisphere_name(hemisphere));
     if (!only) {
-        be_text_add(text, "\"vertices\":");
-        be_text_add_floats(text, values, info->n_vertices[hemisphere]);
-        be_text_add(text, "}");
+        add_floats(json, object, "vertices", values, info->n_vertices[hemisphere]);
         return BE_OK;
     }
     uint32_t *indices;
@@ -109,31 +137,31 @@ static be_status add_hemisphere(be_text *text, const be_subject_info *info, be_h
     be_status status = be_answer_vertices(info, only, hemisphere, &indices, &count, error);
     if (status != BE_OK)
         return status;
-    be_text_add(text, "\"indices\":[");
-    for (size_t i = 0; i < count; i++)
-        be_text_add_format(text, "%s%u", i ? "," : "", indices[i]);
-    be_text_add(text, "],\"vertices\":[");
+    be_text numbers = {0}, chosen = {0};
     for (size_t i = 0; i < count; i++) {
-        be_text_add(text, i ? "," : "");
-        be_text_add_float(text, values[indices[i]]);
+        be_text_add_format(&numbers, i ? ",%u" : "[%u", indices[i]);
+        be_text_add(&chosen, i ? "," : "[");
+        be_text_add_float(&chosen, values[indices[i]]);
     }
-    be_text_add(text, "]}");
+    be_text_add(&numbers, count ? "]" : "[]");
+    be_text_add(&chosen, count ? "]" : "[]");
+    add_raw(json, object, "indices", &numbers);
+    add_raw(json, object, "vertices", &chosen);
     free(indices);
     return BE_OK;
 }
 
-static void add_mean(be_text *text, const be_roi *roi, be_hemisphere hemisphere, const float *values)
+static void add_mean(be_json *json, cJSON *to, const be_roi *roi, be_hemisphere hemisphere, const float *values)
 {
+    cJSON *object = be_json_object(json, to, be_hemisphere_name(hemisphere));
+    char text[BE_FLOAT_TEXT_SIZE];
     size_t count = roi->n_vertices[hemisphere];
     double sum = 0;
     for (size_t i = 0; i < count; i++)
         sum += values[roi->vertices[hemisphere][i]];
-    be_text_add_format(text, "\"%s\":{\"mean\":", be_hemisphere_name(hemisphere));
-    if (count == 0)
-        be_text_add(text, "null");
-    else
-        be_text_add_float(text, (float)(sum / (double)count));
-    be_text_add_format(text, ",\"n\":%zu}", count);
+    be_float_text(count ? (float)(sum / (double)count) : NAN, text); /* of no vertices: null */
+    be_json_raw(json, object, "mean", text);
+    be_json_number(json, object, "n", (double)count);
 }
 
 static bool is_selected(const be_roi_selection *selection, size_t roi)
@@ -147,129 +175,149 @@ static bool is_selected(const be_roi_selection *selection, size_t roi)
     return false;
 }
 
-static void add_rois(be_text *text, const be_subject_info *info, const float *values, const be_roi_selection *only)
+static void add_rois(be_json *json, cJSON *to, const be_subject_info *info, const float *values, const be_roi_selection *only)
 {
-    bool first = true;
-    be_text_add(text, ",\"rois\":[");
+    cJSON *list = be_json_array(json, to, "rois");
     for (size_t r = 0; r < info->rois.count; r++) {
         const be_roi *roi = &info->rois.rois[r];
         if (only && !is_selected(only, r))
             continue;
-        be_text_add(text, first ? "{\"name\":" : ",{\"name\":");
-        first = false;
-        be_text_add_json_string(text, roi->name);
-        be_text_add(text, ",\"family\":");
+        cJSON *object = be_json_object(json, list, NULL);
+        be_json_text(json, object, "name", roi->name);
         if (*roi->family)
-            be_text_add_json_string(text, roi->family);
+            be_json_text(json, object, "family", roi->family);
         else
-            be_text_add(text, "null");
-        be_text_add(text, ",");
-        add_mean(text, roi, BE_LEFT, values);
-        be_text_add(text, ",");
-        add_mean(text, roi, BE_RIGHT, values + info->n_vertices[BE_LEFT]);
-        be_text_add(text, "}");
+            be_json_null(json, object, "family");
+        add_mean(json, object, roi, BE_LEFT, values);
+        add_mean(json, object, roi, BE_RIGHT, values + info->n_vertices[BE_LEFT]);
     }
-    be_text_add(text, "]");
 }
 
-static void add_timing(be_text *text, const be_answer_timing *timing, double encode)
+/* Milliseconds, to the microsecond. */
+static void add_time(be_json *json, cJSON *to, const char *key, double milliseconds)
 {
-    be_text_add_format(text, ",\"timing_ms\":{\"decode\":%.3f,\"queue\":%.3f,\"backbone\":%.3f,\"encoder\":%.3f,"
-                       "\"encode_answer\":%.3f,\"total\":%.3f}", timing->decode, timing->queue, timing->backbone,
-                       timing->encoder, encode, timing->total + encode);
+    be_json_number(json, to, key, round(milliseconds * 1e3) / 1e3);
 }
 
-be_status be_answer_add_prediction(be_text *text, const be_model *model, size_t subject, const be_answer_image *image,
-                                   const be_output *output, const be_answer_options *options,
-                                   const be_answer_timing *timing, be_error *error)
+static void add_timing(be_json *json, cJSON *to, const be_answer_timing *timing, double encode)
 {
-    const be_subject_info *info = be_subject_get_info(be_model_subject(model, subject));
-    double start = be_clock();
-    char id[BE_ID_SIZE];
-    be_status status = be_answer_id(model, subject, image, id, error);
-    if (status != BE_OK)
-        return status;
-    be_text_add_format(text, "{\"id\":\"%s\",\"subject\":", id);
-    be_text_add_json_string(text, info->name);
-    be_text_add_format(text, ",\"demo\":%s,", info->demo ? "true" : "false");
-    add_model(text, model, info);
-    be_text_add(text, ",");
-    add_image(text, model, image);
-    if (options->vertices) {
-        be_text_add(text, ",");
-        status = add_hemisphere(text, info, BE_LEFT, output->vertices, options->only, error);
-        be_text_add(text, ",");
-        if (status == BE_OK)
-            status = add_hemisphere(text, info, BE_RIGHT, output->vertices + info->n_vertices[BE_LEFT], options->only, error);
-    }
-    if (options->rois)
-        add_rois(text, info, output->vertices, options->only);
-    if (options->attention && status == BE_OK) {
-        const be_answer_maps both = {.hemispheres = {true, true}};
-        be_text_add(text, ",");
-        status = be_answer_add_maps(text, info, image, output, options->attention, &both, error);
-    }
-    if (timing)
-        add_timing(text, timing, 1e3 * (be_clock() - start));
-    be_text_add(text, "}");
-    return status == BE_OK ? be_text_finish(text, error) : status;
+    cJSON *object = be_json_object(json, to, "timing_ms");
+    add_time(json, object, "decode", timing->decode);
+    add_time(json, object, "queue", timing->queue);
+    add_time(json, object, "backbone", timing->backbone);
+    add_time(json, object, "encoder", timing->encoder);
+    add_time(json, object, "encode_answer", encode);
+    add_time(json, object, "total", timing->total + encode);
 }
 
 /* --- maps ----------------------------------------------------------------------------------------- */
 
-/* "[[..columns..] x rows]". */
-static void add_map(be_text *text, const float *map, const be_answer_image *image)
+/* "weights": [[..columns..] x rows]. */
+static void add_weights(be_json *json, cJSON *to, const float *map, const be_answer_image *image)
 {
-    be_text_add(text, "[");
+    be_text text = {0};
     for (size_t row = 0; row < image->rows; row++) {
-        be_text_add(text, row ? "," : "");
-        be_text_add_floats(text, map + row * image->columns, image->columns);
+        be_text_add(&text, row ? "," : "[");
+        be_text_add_floats(&text, map + row * image->columns, image->columns);
     }
-    be_text_add(text, "]");
+    be_text_add(&text, "]");
+    add_raw(json, to, "weights", &text);
 }
 
-static void add_group(be_text *text, const be_subject_info *info, const be_roi_group *group, be_hemisphere hemisphere)
+static cJSON *add_group(be_json *json, cJSON *list, const be_subject_info *info, const be_roi_group *group,
+                        be_hemisphere hemisphere)
 {
-    be_text_add(text, "{\"roi\":");
-    be_text_add_json_string(text, group->name);
-    be_text_add(text, ",\"members\":[");
-    for (size_t m = 0; m < group->n_members; m++) {
-        be_text_add(text, m ? "," : "");
-        be_text_add_json_string(text, info->rois.rois[group->members[m]].name);
-    }
-    be_text_add_format(text, "],\"hemi\":\"%s\",\"dynamic\":true", be_hemisphere_name(hemisphere));
+    cJSON *object = be_json_object(json, list, NULL);
+    be_json_text(json, object, "roi", group->name);
+    cJSON *members = be_json_array(json, object, "members");
+    for (size_t m = 0; m < group->n_members; m++)
+        be_json_text(json, members, NULL, info->rois.rois[group->members[m]].name);
+    be_json_text(json, object, "hemi", be_hemisphere_name(hemisphere));
+    be_json_flag(json, object, "dynamic", true);
+    return object;
 }
 
-be_status be_answer_add_maps(be_text *text, const be_subject_info *info, const be_answer_image *image,
-                             const be_output *output, const be_roi_selection *selection, const be_answer_maps *maps,
-                             be_error *error)
+/* "grid" and "maps" of the selected groups. */
+static be_status add_maps(be_json *json, cJSON *to, const be_subject_info *info, const be_answer_image *image,
+                          const be_output *output, const be_roi_selection *selection, const be_answer_maps *maps,
+                          be_error *error)
 {
     size_t cells = image->rows * image->columns, heads = maps->heads ? info->heads : 1;
     const float *attention = maps->heads ? output->attention_heads : output->attention;
-    bool first = true;
-    void *memory;
-    be_status status = be_allocate(&memory, cells, sizeof(float), "a map", error);
+    void *map;
+    be_status status = be_allocate(&map, cells, sizeof(float), "a map", error);
     if (status != BE_OK)
         return status;
-    float *map = memory;
-    be_text_add_format(text, "\"grid\":[%zu,%zu],\"maps\":[", image->rows, image->columns);
+    add_pair(json, to, "grid", image->rows, image->columns);
+    cJSON *list = be_json_array(json, to, "maps");
     for (size_t g = 0; g < selection->count; g++) {
         for (int h = BE_LEFT; h < BE_HEMISPHERES; h++) {
             for (size_t head = 0; head < heads && maps->hemispheres[h]; head++) {
-                be_text_add(text, first ? "" : ",");
-                first = false;
-                add_group(text, info, &selection->groups[g], (be_hemisphere)h);
+                cJSON *object = add_group(json, list, info, &selection->groups[g], (be_hemisphere)h);
                 if (maps->heads)
-                    be_text_add_format(text, ",\"head\":%zu", head);
+                    be_json_number(json, object, "head", (double)head);
                 be_map_of_group(info, &selection->groups[g], (be_hemisphere)h, attention + head * info->queries * cells,
                                 cells, map);
-                be_text_add(text, ",\"weights\":");
-                add_map(text, map, image);
-                be_text_add(text, "}");
+                add_weights(json, object, map, image);
             }
         }
     }
-    be_text_add(text, "]");
-    free(memory);
-    return be_text_finish(text, error);
+    free(map);
+    return BE_OK;
+}
+
+/* --- whole answers -------------------------------------------------------------------------------- */
+
+/* What every answer begins with. */
+static be_status add_identity(be_json *json, const be_model *model, size_t subject, const be_answer_image *image,
+                              be_error *error)
+{
+    char id[BE_ID_SIZE];
+    be_status status = be_answer_id(model, subject, image, id, error);
+    if (status != BE_OK)
+        return status;
+    be_json_text(json, json->root, "id", id);
+    be_json_text(json, json->root, "subject", be_subject_get_info(be_model_subject(model, subject))->name);
+    return BE_OK;
+}
+
+be_status be_answer_prediction(const be_model *model, size_t subject, const be_answer_image *image, const be_output *output,
+                               const be_answer_options *options, const be_answer_timing *timing, char **text,
+                               be_error *error)
+{
+    const be_subject_info *info = be_subject_get_info(be_model_subject(model, subject));
+    const be_answer_maps both = {.hemispheres = {true, true}};
+    double start = be_clock();
+    be_json json = be_json_begin();
+    be_status status = add_identity(&json, model, subject, image, error);
+    be_json_flag(&json, json.root, "demo", info->demo);
+    add_model(&json, json.root, model, info);
+    add_image(&json, json.root, model, image);
+    for (int h = BE_LEFT; h < BE_HEMISPHERES && options->vertices && status == BE_OK; h++)
+        status = add_hemisphere(&json, json.root, info, (be_hemisphere)h,
+                                output->vertices + (h == BE_LEFT ? 0 : info->n_vertices[BE_LEFT]), options->only, error);
+    if (options->rois)
+        add_rois(&json, json.root, info, output->vertices, options->only);
+    if (options->attention && status == BE_OK)
+        status = add_maps(&json, json.root, info, image, output, options->attention, &both, error);
+    if (timing)
+        add_timing(&json, json.root, timing, 1e3 * (be_clock() - start));
+    if (status == BE_OK)
+        return be_json_print(&json, text, error);
+    be_json_discard(&json);
+    return status;
+}
+
+be_status be_answer_attention(const be_model *model, size_t subject, const be_answer_image *image, const be_output *output,
+                              const be_roi_selection *selection, const be_answer_maps *maps, char **text, be_error *error)
+{
+    be_json json = be_json_begin();
+    be_status status = add_identity(&json, model, subject, image, error);
+    if (status == BE_OK)
+        status = add_maps(&json, json.root, be_subject_get_info(be_model_subject(model, subject)), image, output, selection,
+                          maps, error);
+    if (status == BE_OK)
+        return be_json_print(&json, text, error);
+    be_json_discard(&json);
+    return status;
 }

@@ -32,10 +32,11 @@ typedef struct be_answer_timing {
     double decode, queue, backbone, encoder, total;
 } be_answer_timing;
 
-/* Adds one prediction, a JSON object. `output` holds the vertices, and the attention when maps are wanted. */
-be_status be_answer_add_prediction(be_text *text, const be_model *model, size_t subject, const be_answer_image *image,
-                                   const be_output *output, const be_answer_options *options,
-                                   const be_answer_timing *timing, be_error *error);
+/* One prediction as a JSON object on one line; `output` holds the vertices, and the attention when maps are wanted. `timing`
+ * may be NULL. *text is to be freed with free(). */
+be_status be_answer_prediction(const be_model *model, size_t subject, const be_answer_image *image, const be_output *output,
+                               const be_answer_options *options, const be_answer_timing *timing, char **text,
+                               be_error *error);
 
 /* Which hemispheres' maps, and whether each head's. */
 typedef struct be_answer_maps {
@@ -43,10 +44,10 @@ typedef struct be_answer_maps {
     bool heads;                       /* output->attention_heads is set, and each map becomes one a head */
 } be_answer_maps;
 
-/* Adds "grid":[rows,columns],"maps":[...] of the selected groups. */
-be_status be_answer_add_maps(be_text *text, const be_subject_info *info, const be_answer_image *image,
-                             const be_output *output, const be_roi_selection *selection, const be_answer_maps *maps,
-                             be_error *error);
+/* The maps of the selected groups as a JSON object on one line: {"id", "subject", "grid", "maps"}. *text is to be freed with
+ * free(). */
+be_status be_answer_attention(const be_model *model, size_t subject, const be_answer_image *image, const be_output *output,
+                              const be_roi_selection *selection, const be_answer_maps *maps, char **text, be_error *error);
 
 /* The vertices of the selected ROIs in one hemisphere, ascending, each once; all of them when `selection` is NULL.
  * *indices is to be freed. */

@@ -35,7 +35,6 @@ const char *be_status_name(be_status status)
     case BE_ERROR_UNSUPPORTED: return "unsupported";
     case BE_ERROR_LIMIT: return "limit";
     case BE_ERROR_MEMORY: return "memory";
-    case BE_ERROR_CANCELLED: return "cancelled";
     }
     return "unknown";
 }

@@ -18,8 +18,7 @@ typedef enum be_status {
     BE_ERROR_FORMAT,      /* the bytes are damaged, truncated, hostile or of no known format */
     BE_ERROR_UNSUPPORTED, /* well formed, but something this version does not compute */
     BE_ERROR_LIMIT,       /* a stated limit (pixels, tokens, bytes) is exceeded */
-    BE_ERROR_MEMORY,      /* an allocation failed; nothing was changed */
-    BE_ERROR_CANCELLED    /* stopped on the caller's own request */
+    BE_ERROR_MEMORY       /* an allocation failed; nothing was changed */
 } be_status;
 
 enum { BE_ERROR_MESSAGE_SIZE = 512 };
@@ -39,7 +38,7 @@ be_status be_fail(be_error *error, be_status status, const char *format, ...)
 be_status be_fail_memory(be_error *error, size_t bytes, const char *what);
 
 /* A stable lower-case word for a status: "ok", "argument", "not_found", "io", "format",
- * "unsupported", "limit", "memory", "cancelled". Never NULL. */
+ * "unsupported", "limit", "memory". Never NULL. */
 const char *be_status_name(be_status status);
 
 #endif

@@ -3,8 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <cjson/cJSON.h>
-
+#include "core/files/json.h"
 #include "core/files/mapped_file.h"
 
 enum { PATH_SIZE = 4096, LARGEST = 1 << 20 };
@@ -27,11 +26,8 @@ be_status be_config_json_size(const char *weights_path, const char *key, size_t 
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(root, key);
     if (!cJSON_IsObject(root))
         status = be_fail(error, BE_ERROR_FORMAT, "%s: is no JSON object", path);
-    else if (item && !(cJSON_IsNumber(item) && item->valuedouble >= 1 && item->valuedouble <= LARGEST &&
-                       item->valuedouble == (double)(size_t)item->valuedouble))
+    else if (item && (!be_json_get_size(item, value) || *value < 1 || *value > LARGEST))
         status = be_fail(error, BE_ERROR_FORMAT, "%s: '%s' is no whole number between 1 and %d", path, key, LARGEST);
-    else if (item)
-        *value = (size_t)item->valuedouble;
     cJSON_Delete(root);
     be_mapped_file_close(&file);
     return status;

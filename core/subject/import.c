@@ -3,9 +3,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <cjson/cJSON.h>
-
 #include "core/base/memory.h"
+#include "core/files/json.h"
 #include "core/files/tensor_file.h"
 #include "core/subject/algonauts.h"
 #include "core/subject/checkpoint.h"
@@ -28,7 +27,6 @@ typedef struct import {
     void **owned;              /* [n_owned]: names and values to free; entries may be NULL */
     size_t n_owned;
     uint8_t *masks[BE_HEMISPHERES];
-    bool incomplete;           /* something of the metadata could not be added for want of memory */
     char *metadata;
 } import;
 
@@ -77,6 +75,9 @@ static be_status check_model(const import *self)
 static be_status read_inputs(import *self)
 {
     const be_import_options *options = self->options;
+    if (options->name && (*options->name == '\0' || strlen(options->name) >= BE_SUBJECT_NAME_SIZE))
+        return be_fail(self->error, BE_ERROR_ARGUMENT, "name: '%.80s' is no name for a subject (1 to %d bytes)", options->name,
+                       BE_SUBJECT_NAME_SIZE - 1);
     be_status status = be_tensor_file_open(options->checkpoint, &self->file, self->error);
     if (status == BE_OK)
         status = be_checkpoint_read(self->file, &self->checkpoint, self->error);
@@ -173,29 +174,13 @@ static be_status add_anatomy(import *self)
 
 /* --- metadata ------------------------------------------------------------------------------------- */
 
-/* cJSON answers NULL without memory. */
-static void note(import *self, const cJSON *added)
-{
-    self->incomplete = self->incomplete || !added;
-}
-
-static cJSON *append_object(cJSON *array)
-{
-    cJSON *object = cJSON_CreateObject();
-    if (cJSON_AddItemToArray(array, object))
-        return object;
-    cJSON_Delete(object);
-    return NULL;
-}
-
 /* The arguments worth keeping: every number and flag, and of the texts those that are settings. Paths, user names and the
  * names of logging accounts are texts, and so are left out. */
-static void add_training(import *self, cJSON *member, const be_value *args)
+static void add_training(be_json *json, cJSON *member, const be_value *args)
 {
     static const char *const texts[] = {"backbone_arch", "encoder_arch", "readout_res", "position_embedding", "objective",
                                         "dataset", "subj"};
-    cJSON *training = cJSON_AddObjectToObject(member, "training");
-    note(self, training);
+    cJSON *training = be_json_object(json, member, "training");
     for (size_t i = 0; args->kind == BE_VALUE_DICT && i < args->as.dict.count; i++) {
         const char *key, *text;
         const be_value *value = args->as.dict.pairs[i].value;
@@ -204,40 +189,40 @@ static void add_training(import *self, cJSON *member, const be_value *args)
         if (!be_value_text(args->as.dict.pairs[i].key, &key) || cJSON_HasObjectItem(training, key))
             continue;
         if (be_value_boolean(value, &flag))
-            note(self, cJSON_AddBoolToObject(training, key, flag));
+            be_json_flag(json, training, key, flag);
         else if (be_value_number(value, &number))
-            note(self, cJSON_AddNumberToObject(training, key, number));
+            be_json_number(json, training, key, number);
         for (size_t t = 0; t < sizeof texts / sizeof *texts; t++) {
             if (strcmp(key, texts[t]) == 0 && be_value_text(value, &text) && !strchr(text, '/') && strlen(text) < 64)
-                note(self, cJSON_AddStringToObject(training, key, text));
+                be_json_text(json, training, key, text);
         }
     }
 }
 
-static void add_rois(import *self, cJSON *root, const be_roi_set *set)
+static void add_rois(be_json *json, const be_roi_set *set)
 {
-    cJSON *list = cJSON_AddArrayToObject(root, "rois");
+    cJSON *list = be_json_array(json, json->root, "rois");
     for (size_t i = 0; i + 1 < set->count; i++) {
-        cJSON *roi = append_object(list);
-        note(self, cJSON_AddStringToObject(roi, "name", set->rois[i].name));
-        note(self, cJSON_AddStringToObject(roi, "family", set->rois[i].family));
+        cJSON *roi = be_json_object(json, list, NULL);
+        be_json_text(json, roi, "name", set->rois[i].name);
+        be_json_text(json, roi, "family", set->rois[i].family);
     }
 }
 
-static void add_member(import *self, cJSON *root)
+static void add_member(const import *self, be_json *json)
 {
     const be_checkpoint *checkpoint = &self->checkpoint;
-    cJSON *member = append_object(cJSON_AddArrayToObject(root, "members"));
-    note(self, cJSON_AddNumberToObject(member, "layer", (double)checkpoint->enc_output_layer));
-    note(self, cJSON_AddNumberToObject(member, "heads", (double)checkpoint->nheads));
-    cJSON *source = cJSON_AddObjectToObject(member, "source");
-    note(self, cJSON_AddStringToObject(source, "sha256", self->source_hash));
-    note(self, cJSON_AddStringToObject(source, "format", be_tensor_format_name(be_tensor_file_format(self->file))));
+    cJSON *member = be_json_object(json, be_json_array(json, json->root, "members"), NULL);
+    be_json_number(json, member, "layer", (double)checkpoint->enc_output_layer);
+    be_json_number(json, member, "heads", (double)checkpoint->nheads);
+    cJSON *source = be_json_object(json, member, "source");
+    be_json_text(json, source, "sha256", self->source_hash);
+    be_json_text(json, source, "format", be_tensor_format_name(be_tensor_file_format(self->file)));
     if (checkpoint->has_validation)
-        note(self, cJSON_AddNumberToObject(member, "validation", checkpoint->validation));
+        be_json_number(json, member, "validation", checkpoint->validation);
     else
-        note(self, cJSON_AddNullToObject(member, "validation"));
-    add_training(self, member, be_value_get(be_tensor_file_root(self->file), "args"));
+        be_json_null(json, member, "validation");
+    add_training(json, member, be_value_get(be_tensor_file_root(self->file), "args"));
 }
 
 static const char *subject_name(const import *self)
@@ -253,29 +238,27 @@ static be_status make_metadata(import *self)
     char unverified[96] = "";
     if (checkpoint->nheads != GOLDEN_HEADS)
         snprintf(unverified, sizeof unverified, "no golden case covers nheads %zu", checkpoint->nheads);
-    cJSON *root = cJSON_CreateObject();
-    note(self, cJSON_AddNumberToObject(root, "format", BE_SUBJECT_FORMAT));
-    note(self, cJSON_AddStringToObject(root, "subject", subject_name(self)));
-    note(self, cJSON_AddBoolToObject(root, "demo", self->options->demo));
-    note(self, cJSON_AddStringToObject(root, "units", BE_SUBJECT_UNITS));
-    note(self, cJSON_AddStringToObject(root, "terms", BE_SUBJECT_TERMS));
-    note(self, cJSON_AddStringToObject(root, "features", checkpoint->backbone_arch));
-    note(self, cJSON_AddNumberToObject(root, "channels", (double)checkpoint->hidden_dim));
+    be_json json = be_json_begin();
+    be_json_number(&json, json.root, "format", BE_SUBJECT_FORMAT);
+    be_json_text(&json, json.root, "subject", subject_name(self));
+    be_json_flag(&json, json.root, "demo", self->options->demo);
+    be_json_text(&json, json.root, "units", BE_SUBJECT_UNITS);
+    be_json_text(&json, json.root, "terms", BE_SUBJECT_TERMS);
+    be_json_text(&json, json.root, "features", checkpoint->backbone_arch);
+    be_json_number(&json, json.root, "channels", (double)checkpoint->hidden_dim);
     if (checkpoint->image_size)
-        note(self, cJSON_AddNumberToObject(root, "image_size", (double)checkpoint->image_size));
+        be_json_number(&json, json.root, "image_size", (double)checkpoint->image_size);
     else
-        note(self, cJSON_AddNullToObject(root, "image_size"));
-    note(self, cJSON_AddStringToObject(root, "encoder", checkpoint->encoder_arch));
-    note(self, cJSON_AddStringToObject(root, "readout", checkpoint->readout_res));
-    note(self, cJSON_AddStringToObject(root, "unverified", unverified));
-    add_rois(self, root, &self->data.rois);
-    cJSON *surface = cJSON_AddObjectToObject(root, "fsaverage");
+        be_json_null(&json, json.root, "image_size");
+    be_json_text(&json, json.root, "encoder", checkpoint->encoder_arch);
+    be_json_text(&json, json.root, "readout", checkpoint->readout_res);
+    be_json_text(&json, json.root, "unverified", unverified);
+    add_rois(&json, &self->data.rois);
+    cJSON *surface = be_json_object(&json, json.root, "fsaverage");
     for (int h = BE_LEFT; h < BE_HEMISPHERES; h++)
-        note(self, cJSON_AddNumberToObject(surface, be_hemisphere_name((be_hemisphere)h), (double)self->data.n_fsaverage[h]));
-    add_member(self, root);
-    self->metadata = self->incomplete ? NULL : cJSON_PrintUnformatted(root);
-    cJSON_Delete(root);
-    return self->metadata ? BE_OK : be_fail_memory(self->error, 0, "the subject's metadata");
+        be_json_number(&json, surface, be_hemisphere_name((be_hemisphere)h), (double)self->data.n_fsaverage[h]);
+    add_member(self, &json);
+    return be_json_print(&json, &self->metadata, self->error);
 }
 
 /* --- writing -------------------------------------------------------------------------------------- */
@@ -311,7 +294,7 @@ static void clean_up(import *self)
     free(self->tensors);
     free(self->masks[BE_LEFT]);
     free(self->masks[BE_RIGHT]);
-    cJSON_free(self->metadata);
+    free(self->metadata);
     be_algonauts_free(&self->data);
     be_tensor_file_close(self->file);
 }

@@ -4,9 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <cjson/cJSON.h>
-
 #include "core/base/memory.h"
+#include "core/files/json.h"
 #include "core/files/tensor_file.h"
 #include "core/subject/masks.h"
 #include "core/subject/subject_format.h"
@@ -45,11 +44,10 @@ static be_status get_text(const opening *self, const cJSON *object, const char *
 
 static be_status get_size(const opening *self, const cJSON *object, const char *field, size_t *out)
 {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, field);
-    if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0) || item->valuedouble > LARGEST_SIZE ||
-        item->valuedouble != (double)(size_t)item->valuedouble)
+    size_t value;
+    if (!be_json_get_size(cJSON_GetObjectItemCaseSensitive(object, field), &value) || value > LARGEST_SIZE)
         return fail_field(self, field, "whole number in range");
-    *out = (size_t)item->valuedouble;
+    *out = value;
     return BE_OK;
 }
 
