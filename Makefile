@@ -44,9 +44,12 @@ $(BUILD)/core/compute/kernels_generic.o: private CFLAGS_FILE := $(VECTOR)
 $(BUILD)/core/compute/kernels_avx2.o:    private CFLAGS_FILE := $(VECTOR) -mavx2 -mfma -mf16c
 $(BUILD)/core/compute/kernels_avx512.o:  private CFLAGS_FILE := $(VECTOR) -mavx512f -mavx512vl -mavx512dq -mavx512bw -mfma -mprefer-vector-width=512
 
-.PHONY: all help test check-unit check-tool bench deps test-deps clean FORCE
+# The packages are installed first, then make is called again: what pkg-config knows is different then.
+AGAIN := $(MAKE) --no-print-directory -j$(shell nproc)
+
+.PHONY: all help test unit-tests check-unit check-tool bench deps test-deps clean FORCE
 all: deps
-	$(Q)$(MAKE) --no-print-directory $(TOOL)
+	$(Q)$(AGAIN) $(TOOL)
 
 help:
 	@echo 'make            build the library and the tool (build/plain/brainenc)'
@@ -114,10 +117,12 @@ export TSAN_OPTIONS ?= halt_on_error=1:second_deadlock_stack=1
 RUNNER := $(if $(findstring thread,$(SANITIZER)),setarch -R)
 
 test: test-deps
+	$(Q)$(AGAIN) unit-tests $(TOOL)
 	$(Q)$(MAKE) --no-print-directory check-unit
 	$(Q)$(MAKE) --no-print-directory check-tool
 
-check-unit: $(UNIT_TESTS)
+unit-tests: $(UNIT_TESTS)
+check-unit: unit-tests
 	$(Q)for test in $(sort $(UNIT_TESTS)); do $(RUNNER) $$test || { echo "FAILED: $$test"; exit 1; }; done
 
 check-tool: $(TOOL)

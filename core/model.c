@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "core/base/memory.h"
-#include "core/compute/product.h"
 #include "core/files/hash.h"
 
 /* Grids held at once: the training images' and a few more. One is about 8 MB for ViT-B and a subject. */
@@ -224,7 +223,6 @@ be_status be_model_open(const be_model_options *options, be_model **out, be_erro
         return status;
     be_model *model = memory;
     pthread_mutex_init(&model->lock, NULL);
-    be_product_use_one_thread();
     status = open_subjects(model, options, error);
     if (status == BE_OK)
         status = be_backbone_open(options->backbone, &options->backbone_options, model->taps, model->n_taps, &model->backbone,

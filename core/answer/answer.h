@@ -49,6 +49,18 @@ typedef struct be_answer_maps {
 be_status be_answer_attention(const be_model *model, size_t subject, const be_answer_image *image, const be_output *output,
                               const be_roi_selection *selection, const be_answer_maps *maps, char **text, be_error *error);
 
+/* The same maps as an .npy file: float32 [groups][hemispheres][rows][columns], with maps->heads
+ * [groups][hemispheres][heads][rows][columns]. *bytes is to be freed with free(). */
+be_status be_answer_attention_npy(const be_subject_info *info, const be_answer_image *image, const be_output *output,
+                                  const be_roi_selection *selection, const be_answer_maps *maps, unsigned char **bytes,
+                                  size_t *size, be_error *error);
+
+/* One group's map over the picture `input` (fitted) as a PNG file; of both hemispheres side by side when both are wanted.
+ * BE_ERROR_ARGUMENT for more than one group or single heads. *bytes is to be freed with free(). */
+be_status be_answer_attention_png(const be_subject_info *info, size_t patch, const be_answer_image *image,
+                                  const be_image *input, const be_output *output, const be_roi_selection *selection,
+                                  const be_answer_maps *maps, unsigned char **bytes, size_t *size, be_error *error);
+
 /* The vertices of the selected ROIs in one hemisphere, ascending, each once; all of them when `selection` is NULL.
  * *indices is to be freed. */
 be_status be_answer_vertices(const be_subject_info *info, const be_roi_selection *selection, be_hemisphere hemisphere,

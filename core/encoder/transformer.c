@@ -280,6 +280,7 @@ be_status be_transformer_load(be_tensor_file *file, const char *prefix, const be
     if (status != BE_OK)
         return status;
     be_transformer *encoder = memory;
+    be_product_use_one_thread(); /* a model's first product is one of its queries */
     encoder->width = settings->channels;
     encoder->queries = settings->queries;
     encoder->heads = settings->heads;

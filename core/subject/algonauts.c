@@ -33,7 +33,7 @@ static be_status read_integers(const char *path, labels *out, be_error *error)
     be_status status = be_npy_read(path, &npy, error);
     if (status != BE_OK)
         return status;
-    if (npy.n_dims != 1 || npy.count == 0) {
+    if (npy.n_dims != 1 || npy.count == 0 || npy.count > BE_MOST_VERTICES) {
         status = be_fail(error, BE_ERROR_FORMAT, "%s: is no vector with one label a vertex", path);
     } else if ((status = be_allocate(&memory, npy.count, sizeof(int64_t), "labels", error)) == BE_OK) {
         status = be_npy_to_i64(&npy, memory, &why);
@@ -75,6 +75,8 @@ static be_status add_roi(be_roi_set *set, size_t *capacity, const char *name, co
         if (strcmp(set->rois[i].name, name) == 0)
             return be_fail(error, BE_ERROR_FORMAT, "%s: the name %s is there twice", path, name);
     }
+    if (set->count > BE_MOST_ROIS)
+        return be_fail(error, BE_ERROR_LIMIT, "%s: names more than %d regions", path, BE_MOST_ROIS);
     void *rois = set->rois;
     be_status status = be_grow(&rois, capacity, set->count + 1, sizeof *set->rois, "a list of ROIs", error);
     if (status != BE_OK)
@@ -200,7 +202,7 @@ static be_status index_ones(const labels *surface, size_t expected, int32_t **in
             return be_fail(error, BE_ERROR_FORMAT, "%s: element %zu is neither 0 nor 1", path, i);
         ones += surface->values[i] == 1;
     }
-    if (ones != expected || surface->count > INT32_MAX)
+    if (ones != expected)
         return be_fail(error, BE_ERROR_FORMAT, "%s: marks %zu vertices, the ROI masks have %zu", path, ones, expected);
     be_status status = be_allocate(&memory, expected, sizeof(int32_t), "an fsaverage index", error);
     if (status != BE_OK)

@@ -1,9 +1,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "core/base/memory.h"
+#include "core/files/atomic_file.h"
 #include "core/files/json.h"
 #include "core/files/tensor_file.h"
 #include "core/subject/algonauts.h"
@@ -12,7 +12,7 @@
 #include "core/subject/subject.h"
 #include "core/subject/subject_format.h"
 
-enum { NAME_SIZE = 256, PATH_SIZE = 4096, GOLDEN_HEADS = 16, FIXED_TENSORS = 4 };
+enum { GOLDEN_HEADS = 16, FIXED_TENSORS = 4 };
 
 /* Everything an import holds while it works. */
 typedef struct import {
@@ -263,27 +263,25 @@ static be_status make_metadata(import *self)
 
 /* --- writing -------------------------------------------------------------------------------------- */
 
-/* Writes beside the output, opens the result as a check, and only then gives it its name. */
+/* Writes under a temporary name, opens the result as a check, and only then gives it its own. */
 static be_status write_checked(const import *self)
 {
-    const char *output = self->options->output;
-    char path[PATH_SIZE];
     be_text_pair metadata[] = {{"format", "pt"}, {BE_SUBJECT_METADATA_KEY, self->metadata}};
+    be_atomic_file *file;
     be_subject *subject;
-    if (snprintf(path, sizeof path, "%s.new", output) >= (int)sizeof path)
-        return be_fail(self->error, BE_ERROR_ARGUMENT, "%.200s...: the path is too long", output);
-    be_status status = be_safetensors_write(path, self->tensors, self->n_tensors, metadata, 2, self->error);
+    be_status status = be_atomic_file_create(self->options->output, &file, self->error);
     if (status != BE_OK)
         return status;
-    status = be_subject_open(path, &subject, self->error);
-    if (status == BE_OK) {
-        be_subject_close(subject);
-        if (rename(path, output) != 0)
-            status = be_fail(self->error, BE_ERROR_IO, "%s: cannot be written", output);
+    const char *path = be_atomic_file_temporary(file);
+    status = be_safetensors_write(path, self->tensors, self->n_tensors, metadata, 2, self->error);
+    if (status == BE_OK)
+        status = be_subject_open(path, &subject, self->error);
+    if (status != BE_OK) {
+        be_atomic_file_discard(file);
+        return status;
     }
-    if (status != BE_OK)
-        unlink(path);
-    return status;
+    be_subject_close(subject);
+    return be_atomic_file_commit(file, self->error);
 }
 
 static void clean_up(import *self)

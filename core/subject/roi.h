@@ -15,7 +15,8 @@ typedef enum be_hemisphere { BE_LEFT, BE_RIGHT, BE_HEMISPHERES } be_hemisphere;
 /* "lh", "rh". */
 const char *be_hemisphere_name(be_hemisphere hemisphere);
 
-enum { BE_ROI_NAME_SIZE = 64 };
+/* Limits on what files may claim: far above any atlas and any cortical surface in use. */
+enum { BE_ROI_NAME_SIZE = 64, BE_MOST_ROIS = 1000, BE_MOST_VERTICES = 1 << 20 };
 
 typedef struct be_roi {
     char name[BE_ROI_NAME_SIZE];   /* "FBA-1"; the last one of a set is "rest" */

@@ -10,7 +10,7 @@
 #include "core/subject/masks.h"
 #include "core/subject/subject_format.h"
 
-enum { LARGEST_SIZE = 1 << 20, MOST_ROIS = 10000 };
+enum { LARGEST_SIZE = 1 << 20 };
 
 struct be_subject {
     be_subject_info info;
@@ -170,7 +170,7 @@ static be_status read_rois(opening *self)
     const cJSON *list = cJSON_GetObjectItemCaseSensitive(self->root, "rois"), *item;
     void *memory;
     int count = cJSON_IsArray(list) ? cJSON_GetArraySize(list) : -1;
-    if (count < 0 || count > MOST_ROIS)
+    if (count < 0 || count > BE_MOST_ROIS)
         return fail_field(self, "rois", "list of ROIs");
     be_status status = be_allocate(&memory, (size_t)count + 1, sizeof(be_roi), "a list of ROIs", self->error);
     if (status != BE_OK)
@@ -216,7 +216,7 @@ static be_status read_masks(opening *self, be_hemisphere hemisphere)
     be_status status = find_tensor(self, "masks.", hemisphere, BE_DTYPE_U8, 2, &tensor);
     if (status != BE_OK)
         return status;
-    if (tensor->shape[0] + 1 != info->rois.count || tensor->shape[1] == 0 || tensor->shape[1] > UINT32_MAX)
+    if (tensor->shape[0] + 1 != info->rois.count || tensor->shape[1] == 0 || tensor->shape[1] > BE_MOST_VERTICES)
         return be_fail(self->error, BE_ERROR_FORMAT, "%s: tensor '%s' is [%zu][%zu]; there are %zu ROIs", self->path,
                        tensor->name, tensor->shape[0], tensor->shape[1], info->rois.count - 1);
     info->n_vertices[hemisphere] = tensor->shape[1];

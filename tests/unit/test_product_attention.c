@@ -1,0 +1,226 @@
+/* Matrix products and attention: the numbers of the plain reference, and the same bits whoever computes them. */
+#include "tests/unit/support.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "core/compute/attention.h"
+#include "core/compute/product.h"
+#include "core/compute/reference.h"
+#include "tests/unit/random.h"
+
+static float *make_values(size_t count, uint32_t seed)
+{
+    float *values = malloc((count + 1) * sizeof *values);
+    assert_non_null(values);
+    for (size_t i = 0; i < count; i++)
+        values[i] = next_uniform(&seed) * 2;
+    return values;
+}
+
+/* --- products ----------------------------------------------------------------------------------------------------- */
+
+typedef struct product_size {
+    size_t rows, columns, inner;
+} product_size;
+
+static const product_size product_sizes[] = {{1, 1, 1},    {1, 7, 3},     {5, 1, 9},    {3, 4, 1},
+                                             {50, 17, 96}, {257, 33, 65}, {31, 64, 768}};
+enum { N_PRODUCTS = sizeof product_sizes / sizeof *product_sizes, GAP = 5 };
+
+/* Copies [rows][width] to rows `width + GAP` apart. */
+static float *spread(const float *values, size_t rows, size_t width)
+{
+    float *wide = make_values(rows * (width + GAP), 99);
+    for (size_t r = 0; r < rows; r++)
+        memcpy(wide + r * (width + GAP), values + r * width, width * sizeof *wide);
+    return wide;
+}
+
+static void check_product(const product_size *size)
+{
+    size_t rows = size->rows, columns = size->columns, inner = size->inner, stride = columns + GAP;
+    float *a = make_values(rows * inner, 1), *b = make_values(columns * inner, 2);
+    float *b_turned = make_values(columns * inner, 0);
+    for (size_t c = 0; c < columns; c++) {
+        for (size_t i = 0; i < inner; i++)
+            b_turned[i * columns + c] = b[c * inner + i];
+    }
+    float *a_wide = spread(a, rows, inner), *b_wide = spread(b, columns, inner);
+    float *turned_wide = spread(b_turned, inner, columns);
+    float *plain = make_values(rows * columns, 3), *expected = make_values(rows * columns, 0);
+    float *before = spread(plain, rows, columns), *out = make_values(rows * stride, 0);
+    const float scales[] = {1, -0.25f};
+    for (int variant = 0; variant < 6; variant++) { /* written or added, each with two scales; then not transposed */
+        float scale = variant < 4 ? scales[variant % 2] : 1;
+        bool add = variant == 2 || variant == 3;
+        be_reference_product_transposed(expected, a, b, rows, columns, inner, (double)scale);
+        memcpy(out, before, rows * stride * sizeof *out);
+        if (variant < 4)
+            be_product_transposed(out, stride, a_wide, inner + GAP, b_wide, inner + GAP, rows, columns, inner, scale, add);
+        else
+            be_product(out, stride, a_wide, inner + GAP, turned_wide, columns + GAP, rows, columns, inner);
+        for (size_t i = 0; i < rows * stride; i++) {
+            size_t row = i / stride, column = i % stride;
+            float wanted = column >= columns ? before[i] : expected[row * columns + column] + (add ? before[i] : 0);
+            float tolerance = column >= columns ? 0 : 5e-7f * (float)(inner + 4);
+            if (!(fabsf(out[i] - wanted) <= tolerance))
+                fail_msg("product %zu x %zu x %zu, variant %d, element %zu: %.9g, expected %.9g", rows, columns, inner,
+                         variant, i, (double)out[i], (double)wanted);
+        }
+    }
+    free(a), free(b), free(b_turned), free(a_wide), free(b_wide), free(turned_wide);
+    free(plain), free(expected), free(before), free(out);
+}
+
+static void test_products(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_PRODUCTS; i++)
+        check_product(&product_sizes[i]);
+}
+
+static void test_empty_products(void **state)
+{
+    (void)state;
+    float values[4] = {1, 2, 3, 4}, out[4] = {5, 6, 7, 8};
+    const float before[4] = {5, 6, 7, 8};
+    be_product_transposed(out, 2, values, 2, values, 2, 0, 2, 2, 1, false);
+    be_product_transposed(out, 2, values, 2, values, 2, 2, 0, 2, 1, false);
+    be_product(out, 2, values, 2, values, 2, 0, 2, 2);
+    be_product(out, 2, values, 2, values, 2, 2, 0, 2);
+    assert_memory_equal(out, before, sizeof out);
+}
+
+static void check_panels(size_t rows)
+{
+    size_t panels = be_panels(rows), lowest = SIZE_MAX, highest = 0;
+    assert_int_equal(be_panel_start(rows, panels, 0), 0);
+    assert_int_equal(be_panel_start(rows, panels, panels), rows);
+    for (size_t p = 0; p < panels; p++) {
+        size_t height = be_panel_start(rows, panels, p + 1) - be_panel_start(rows, panels, p);
+        lowest = height < lowest ? height : lowest;
+        highest = height > highest ? height : highest;
+    }
+    assert_true(lowest >= 1 && highest <= BE_PANEL_ROWS && highest - lowest <= 1);
+    assert_true(panels == 1 || rows > (panels - 1) * BE_PANEL_ROWS); /* no more of them than are needed */
+}
+
+static void test_panels(void **state)
+{
+    (void)state;
+    assert_int_equal(be_panels(0), 0);
+    for (size_t rows = 1; rows < 3000; rows++)
+        check_panels(rows);
+    check_panels((1 << 20) + 1);
+}
+
+/* --- attention ---------------------------------------------------------------------------------------------------- */
+
+typedef struct attention_size {
+    size_t queries, tokens, heads, head_width;
+} attention_size;
+
+static const attention_size attention_sizes[] = {
+    {1, 1, 1, 1},     {1, 1, 3, 5},    {2, 5, 1, 3},    {128, 128, 2, 8}, {129, 129, 3, 3},
+    {257, 40, 2, 5},  {5, 300, 4, 24}, {50, 33, 16, 6}, {300, 1, 1, 2},
+};
+enum { N_ATTENTIONS = sizeof attention_sizes / sizeof *attention_sizes, MOST_THREADS = 5 };
+
+/* A team of `threads` workers (0: one worker alone, the second of three), and what it holds. */
+typedef struct crew {
+    be_team team;
+    be_arena scratch[MOST_THREADS];
+} crew;
+
+static void make_crew(crew *it, size_t threads, const be_kernels *kernels, size_t tokens)
+{
+    be_error error;
+    *it = (crew){.team = {.kernels = kernels, .worker = threads ? 0 : 1}};
+    it->team.scratch = it->scratch;
+    if (threads)
+        assert_ok(be_pool_create(threads, &it->team.pool, &error), &error);
+    for (size_t i = 0; i < MOST_THREADS; i++)
+        assert_ok(be_arena_create(&it->scratch[i], be_attention_scratch(tokens) * sizeof(float), "scratch", &error), &error);
+}
+
+static void free_crew(crew *it)
+{
+    be_pool_destroy(it->team.pool);
+    for (size_t i = 0; i < MOST_THREADS; i++)
+        be_arena_destroy(&it->scratch[i]);
+}
+
+/* Queries, keys and values side by side in one array, as a projection leaves them. */
+static void run_attention(const be_team *team, const attention_size *size, const float *joined, float *out)
+{
+    size_t width = size->heads * size->head_width;
+    be_attention attention = {
+        .q = joined, .k = joined + width, .v = joined + 2 * width, .out = out, .q_stride = 3 * width, .k_stride = 3 * width,
+        .v_stride = 3 * width, .out_stride = width + GAP, .queries = size->queries, .tokens = size->tokens,
+        .heads = size->heads, .head_width = size->head_width, .scale = 1 / sqrtf((float)size->head_width),
+    };
+    be_attention_run(team, &attention);
+}
+
+static float *column_block(const float *joined, size_t rows, size_t width, size_t block)
+{
+    float *dense = make_values(rows * width, 0);
+    for (size_t r = 0; r < rows; r++)
+        memcpy(dense + r * width, joined + (3 * r + block) * width, width * sizeof *dense);
+    return dense;
+}
+
+static void check_attention(const attention_size *size, const be_kernels *kernels)
+{
+    static const size_t crews[] = {1, 2, 3, MOST_THREADS, 0};
+    size_t width = size->heads * size->head_width, rows = size->queries > size->tokens ? size->queries : size->tokens;
+    size_t stride = width + GAP, count = size->queries * stride;
+    float *joined = make_values(rows * 3 * width, 7), *expected = make_values(size->queries * width, 0);
+    float *q = column_block(joined, size->queries, width, 0), *k = column_block(joined, size->tokens, width, 1),
+          *v = column_block(joined, size->tokens, width, 2);
+    float *first = make_values(count, 11), *before = make_values(count, 11);
+    be_reference_attention(expected, q, k, v, size->queries, size->tokens, size->heads, size->head_width,
+                           1 / sqrt((double)size->head_width));
+    for (size_t c = 0; c < sizeof crews / sizeof *crews; c++) {
+        crew it;
+        float *out = make_values(count, 11);
+        make_crew(&it, crews[c], kernels, size->tokens);
+        run_attention(&it.team, size, joined, out);
+        free_crew(&it);
+        if (c == 0)
+            memcpy(first, out, count * sizeof *out);
+        assert_memory_equal(out, first, count * sizeof *out); /* the same bits whoever computes them */
+        free(out);
+    }
+    for (size_t i = 0; i < count; i++) {
+        bool inside = i % stride < width;
+        float wanted = inside ? expected[i / stride * width + i % stride] : before[i];
+        if (!(fabsf(first[i] - wanted) <= (inside ? 5e-6f : 0)))
+            fail_msg("attention of %zu queries, %zu tokens, %zu heads of %zu (%s), element %zu: %.9g, expected %.9g",
+                     size->queries, size->tokens, size->heads, size->head_width, kernels->name, i, (double)first[i],
+                     (double)wanted);
+    }
+    free(joined), free(expected), free(q), free(k), free(v), free(first), free(before);
+}
+
+static void test_attention(void **state)
+{
+    (void)state;
+    const be_kernels *tables[BE_KERNELS_MAX];
+    size_t n_tables = be_kernels_available(tables);
+    for (size_t t = 0; t < n_tables; t++) {
+        for (size_t i = 0; i < N_ATTENTIONS; i++)
+            check_attention(&attention_sizes[i], tables[t]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_products), cmocka_unit_test(test_empty_products), cmocka_unit_test(test_panels),
+        cmocka_unit_test(test_attention),
+    };
+    be_product_use_one_thread();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

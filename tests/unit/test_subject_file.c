@@ -1,0 +1,184 @@
+/* Subject files: no trace of whose machine they came from, and damaged metadata refused with the name of what is wrong. */
+#include "tests/unit/subject_pieces.h"
+
+#include <stdio.h>
+
+/* --- what is in it ------------------------------------------------------------------------------------------------ */
+
+static bool holds(const unsigned char *bytes, size_t size, const char *text)
+{
+    return memmem(bytes, size, text, strlen(text)) != NULL;
+}
+
+static void test_no_paths_and_names(void **state)
+{
+    (void)state;
+    static const char *const secrets[] = {"/", "nsd_project", "wandb", "algonauts_2023", "results", "save_dir", "data_dir"};
+    size_t size, header = 0;
+    unsigned char *bytes = read_bytes(golden(GOLDEN_CHECKPOINT), &size);
+    assert_true(holds(bytes, size, "nsd_project") && holds(bytes, size, "wandb")); /* they are there to be left out */
+    free(bytes);
+    bytes = read_bytes(scratch("good.safetensors"), &size);
+    assert_true(size > 8);
+    for (size_t i = 0; i < 8; i++)
+        header |= (size_t)bytes[i] << 8 * i;
+    assert_true(header < size - 8);
+    for (size_t i = 0; i < sizeof secrets / sizeof *secrets; i++) {
+        if (holds(bytes + 8, header, secrets[i]))
+            fail_msg("the subject file's header holds \"%s\"", secrets[i]);
+    }
+    assert_true(holds(bytes + 8, header, "\\\"lr\\\":0.0005")); /* the settings are kept */
+    assert_true(holds(bytes + 8, header, "terms of use"));
+    assert_false(holds(bytes + 8, header, "self_attn"));
+    assert_false(holds(bytes + 8, header, "norm2"));
+    free(bytes);
+}
+
+static void test_metadata(void **state)
+{
+    (void)state;
+    char hash[BE_HASH_SIZE];
+    be_error error;
+    pieces it = take_apart();
+    const cJSON *member = cJSON_GetArrayItem(cJSON_GetObjectItem(it.root, "members"), 0);
+    const cJSON *source = cJSON_GetObjectItem(member, "source"), *training = cJSON_GetObjectItem(member, "training");
+    assert_ok(be_hash_file(golden(GOLDEN_CHECKPOINT), hash, &error), &error);
+    assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItem(source, "sha256")), hash);
+    assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItem(source, "format")), "torch zip");
+    assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItem(training, "backbone_arch")), "dinov2_q");
+    assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItem(training, "subj")), "01");
+    assert_true(cJSON_GetNumberValue(cJSON_GetObjectItem(training, "batch_size")) == 6);
+    assert_true(cJSON_IsTrue(cJSON_GetObjectItem(training, "horizontal_flip")));
+    assert_true(cJSON_IsNull(cJSON_GetObjectItem(it.root, "image_size")));
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(it.root, "rois")), 24);
+    free_pieces(&it);
+}
+
+/* --- damaged metadata --------------------------------------------------------------------------------------------- */
+
+/* The object in which a dotted name ends: "members.0.layer" is `layer` of the first member. */
+static cJSON *holder(cJSON *root, const char *dotted)
+{
+    cJSON *at = root;
+    char part[64];
+    for (const char *dot; (dot = strchr(dotted, '.')); dotted = dot + 1) {
+        snprintf(part, sizeof part, "%.*s", (int)(dot - dotted), dotted);
+        at = cJSON_IsArray(at) ? cJSON_GetArrayItem(at, atoi(part)) : cJSON_GetObjectItem(at, part);
+    }
+    return at;
+}
+
+static const char *last_part(const char *dotted)
+{
+    const char *dot = strrchr(dotted, '.');
+    return dot ? dot + 1 : dotted;
+}
+
+static const char *const needed_fields[] = {
+    "format", "subject", "demo", "units", "unverified", "features", "channels", "image_size", "encoder", "readout", "rois",
+    "fsaverage", "members", "rois.3.name", "rois.3.family", "fsaverage.rh", "members.0.layer", "members.0.heads",
+    "members.0.validation",
+};
+enum { N_FIELDS = sizeof needed_fields / sizeof *needed_fields };
+
+static void test_missing_fields(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_FIELDS; i++) {
+        pieces it = take_apart();
+        cJSON_DeleteItemFromObject(holder(it.root, needed_fields[i]), last_part(needed_fields[i]));
+        refuse_pieces(&it, BE_ERROR_FORMAT, last_part(needed_fields[i]));
+        free_pieces(&it);
+    }
+}
+
+static bool is_right_type(const char *field, const cJSON *before, const cJSON *value)
+{
+    if (strcmp(field, "validation") == 0)
+        return cJSON_IsNumber(value);
+    return (cJSON_IsBool(before) && cJSON_IsBool(value)) || (cJSON_IsString(before) && cJSON_IsString(value)) ||
+           (cJSON_IsArray(before) && cJSON_IsArray(value)) || (cJSON_IsObject(before) && cJSON_IsObject(value));
+}
+
+static void test_wrong_types(void **state)
+{
+    (void)state;
+    static const char *const values[] = {"[]", "{}", "\"x\"", "true", "-1", "1.5", "1e300", "[null]"};
+    for (size_t i = 0; i < N_FIELDS; i++) {
+        const char *field = last_part(needed_fields[i]);
+        for (size_t v = 0; v < sizeof values / sizeof *values; v++) {
+            pieces it = take_apart();
+            cJSON *object = holder(it.root, needed_fields[i]), *value = cJSON_Parse(values[v]);
+            assert_non_null(value);
+            bool right = is_right_type(field, cJSON_GetObjectItem(object, field), value);
+            cJSON_ReplaceItemInObject(object, field, value);
+            if (!right) /* the values of the right type are those of the next test */
+                refuse_pieces(&it, BE_ERROR_FORMAT, field);
+            free_pieces(&it);
+        }
+    }
+}
+
+/* A field set to a JSON value that reads well and is wrong. */
+static void test_wrong_values(void **state)
+{
+    (void)state;
+    static const struct { const char *field, *value; be_status status; const char *part; } cases[] = {
+        {"format", "2", BE_ERROR_UNSUPPORTED, "format 2"},
+        {"format", "0", BE_ERROR_UNSUPPORTED, "format 0"},
+        {"subject", "\"\"", BE_ERROR_FORMAT, "'subject'"},
+        {"subject", "\"0123456789012345678901234567890123456789012345678901234567890123\"", BE_ERROR_FORMAT, "'subject'"},
+        {"features", "\"clip\"", BE_ERROR_UNSUPPORTED, "features: "},
+        {"encoder", "\"linear\"", BE_ERROR_UNSUPPORTED, "encoder 'linear'"},
+        {"readout", "\"voxels\"", BE_ERROR_UNSUPPORTED, "readout 'voxels'"},
+        {"channels", "98", BE_ERROR_FORMAT, "channels 98"},
+        {"channels", "0", BE_ERROR_FORMAT, "channels 0"},
+        {"channels", "112", BE_ERROR_FORMAT, "linear1.weight"},
+        {"channels", "1048576", BE_ERROR_FORMAT, "channels 1048576"},
+        {"channels", "1048577", BE_ERROR_FORMAT, "'channels'"},
+        {"image_size", "0", BE_ERROR_FORMAT, "'image_size'"},
+        {"members.0.heads", "0", BE_ERROR_FORMAT, "heads 0"},
+        {"members.0.heads", "7", BE_ERROR_FORMAT, "heads 7"},
+        {"members", "[]", BE_ERROR_FORMAT, "'members'"},
+        {"members", "[{}, {}]", BE_ERROR_UNSUPPORTED, "2 members"},
+        {"members", "[5]", BE_ERROR_FORMAT, "'validation'"},
+        {"rois", "[]", BE_ERROR_FORMAT, "masks.lh"},
+        {"rois.23.name", "\"\"", BE_ERROR_FORMAT, "'rois'"},
+        {"fsaverage", "{\"lh\": 163842, \"rh\": 5}", BE_ERROR_FORMAT, "fsaverage.rh"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        pieces it = take_apart();
+        cJSON_ReplaceItemInObject(holder(it.root, cases[i].field), last_part(cases[i].field), cJSON_Parse(cases[i].value));
+        refuse_pieces(&it, cases[i].status, cases[i].part);
+        free_pieces(&it);
+    }
+}
+
+static void test_no_json(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"", "{", "[]", "5", "null", "{\"format\":1", "\"format\""};
+    pieces it = take_apart();
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        refuse_metadata(&it, texts[i], BE_ERROR_FORMAT, "is no JSON object");
+    refuse_metadata(&it, NULL, BE_ERROR_UNSUPPORTED, "is no subject file");
+    enum { DEEP = 200000 };
+    char *deep = malloc(DEEP + 1);
+    assert_non_null(deep);
+    memset(deep, '[', DEEP);
+    deep[DEEP] = '\0';
+    refuse_metadata(&it, deep, BE_ERROR_FORMAT, "is no JSON object");
+    free(deep);
+    free_pieces(&it);
+    refuse_file(golden(GOLDEN_CHECKPOINT), BE_ERROR_UNSUPPORTED, "brainenc import");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_no_paths_and_names), cmocka_unit_test(test_metadata),
+        cmocka_unit_test(test_missing_fields),     cmocka_unit_test(test_wrong_types),
+        cmocka_unit_test(test_wrong_values),       cmocka_unit_test(test_no_json),
+    };
+    return cmocka_run_group_tests(tests, make_good_file, NULL);
+}
