@@ -13,9 +13,9 @@ static const char help[] =
     COMPUTE_HELP
     "  --roi NAMES         FBA-1, FBA (its stem: the mean of their maps), floc-bodies (a family), all, rest; commas combine\n"
     "  --hemi WHICH        lh, rh or both (default)\n"
-    "  --heads-each        each attention head's map instead of their mean\n"
+    "  --heads WHICH       mean (default), or all: each attention head's map\n"
     "  -o FILE             FILE.png: one ROI's map over the picture, both hemispheres side by side; FILE.npy: float32\n"
-    "                      [ROIs][hemispheres][rows][columns], with --heads-each [ROIs][hemispheres][heads][rows][columns];\n"
+    "                      [ROIs][hemispheres][rows][columns], with --heads all [ROIs][hemispheres][heads][rows][columns];\n"
     "                      FILE.json; without -o the JSON goes to standard output\n\n"
     "example: brainenc attention a.png --roi FBA --backbone dinov2_vitb14_pretrain.pth --subject subj01.safetensors -o fba.png\n";
 
@@ -30,7 +30,7 @@ typedef struct job {
     be_output answer;
 } job;
 
-enum { OPTION_ROI = 256, OPTION_HEMI, OPTION_EACH };
+enum { OPTION_ROI = 256, OPTION_HEMI, OPTION_HEADS };
 
 static int parse_hemisphere(job *self, const char *value)
 {
@@ -42,11 +42,18 @@ static int parse_hemisphere(job *self, const char *value)
     return tool_usage("--hemi: '%s' is none of lh, rh, both", value);
 }
 
+static int parse_heads(job *self, const char *value)
+{
+    self->maps.heads = strcmp(value, "all") == 0;
+    return self->maps.heads || strcmp(value, "mean") == 0 ? EXIT_DONE
+                                                          : tool_usage("--heads: '%s' is neither mean nor all", value);
+}
+
 static int parse(int argc, char **argv, job *self)
 {
     static const struct option own[] = {
         {"roi", required_argument, NULL, OPTION_ROI}, {"hemi", required_argument, NULL, OPTION_HEMI},
-        {"heads-each", no_argument, NULL, OPTION_EACH}, {NULL, 0, NULL, 0},
+        {"heads", required_argument, NULL, OPTION_HEADS}, {NULL, 0, NULL, 0},
     };
     struct option all[N_COMPUTE_OPTIONS + sizeof own / sizeof *own];
     int option, code = EXIT_DONE;
@@ -59,7 +66,7 @@ static int parse(int argc, char **argv, job *self)
         case 'o': self->output = optarg; break;
         case OPTION_ROI: self->roi = optarg; break;
         case OPTION_HEMI: code = parse_hemisphere(self, optarg); break;
-        case OPTION_EACH: self->maps.heads = true; break;
+        case OPTION_HEADS: code = parse_heads(self, optarg); break;
         default: return EXIT_USAGE;
         }
     }
@@ -109,22 +116,13 @@ static be_status compute(job *self, be_error *error)
 
 static be_status write_json(const job *self, be_error *error)
 {
-    be_text text = {0};
-    char id[BE_ID_SIZE];
-    be_status status = be_answer_id(self->engine.model, 0, &self->picture.about, id, error);
+    char *text;
+    be_status status = be_answer_attention(self->engine.model, 0, &self->picture.about, &self->answer, &self->selection,
+                                           &self->maps, &text, error);
     if (status != BE_OK)
         return status;
-    be_text_add_format(&text, "{\"id\":\"%s\",\"subject\":", id);
-    be_text_add_json_string(&text, subject_info(self)->name);
-    be_text_add(&text, ",");
-    status = be_answer_add_maps(&text, subject_info(self), &self->picture.about, &self->answer, &self->selection, &self->maps,
-                                error);
-    be_text_add(&text, "}\n");
-    if (status == BE_OK)
-        status = be_text_finish(&text, error);
-    if (status == BE_OK)
-        status = write_output(self->output, text.bytes, text.length, error);
-    free(text.bytes);
+    status = write_output(self->output, text, strlen(text), error);
+    free(text);
     return status;
 }
 
@@ -199,7 +197,7 @@ static be_status check_selection(const job *self, be_error *error)
         return be_fail(error, BE_ERROR_ARGUMENT, "--roi: a .png shows exactly one ROI, '%s' is %zu", self->roi,
                        self->selection.count);
     if (self->maps.heads)
-        return be_fail(error, BE_ERROR_ARGUMENT, "--heads-each: a .png shows the mean over heads; use .npy or .json");
+        return be_fail(error, BE_ERROR_ARGUMENT, "--heads: a .png shows the mean over heads; use .npy or .json");
     return BE_OK;
 }
 

@@ -13,8 +13,8 @@
 static const char help[] =
     "usage: brainenc demo -o FOLDER [--full] [--seed N]\n\n"
     "Writes a model of seeded random numbers, to try everything without anybody's data: a backbone and a checkpoint in the\n"
-    "authors' own file formats, a subject's Algonauts folder with all 24 ROIs, the subject file imported from them, and a\n"
-    "picture. Its answers mean nothing, and say so.\n\n"
+    "authors' own file formats, a subject's Algonauts folder with all 24 ROIs, the subject file imported from them, a\n"
+    "picture, and a configuration for the daemon. Its answers mean nothing, and say so.\n\n"
     "  -o FOLDER           made if need be\n"
     "  --full              the published size: ViT-B/14, 19,004 left and 20,544 right vertices (480 MB; for benchmarks)\n"
     "  --seed N            another model\n\n"
@@ -209,6 +209,25 @@ static be_status write_picture(const job *self)
     return status;
 }
 
+/* --- the daemon's configuration ------------------------------------------------------------------- */
+
+static be_status write_config(const job *self)
+{
+    char path[PATH_SIZE];
+    be_text text = {0};
+    be_status status = make_path(self, path, "brainencd.yaml");
+    if (status != BE_OK)
+        return status;
+    be_text_add(&text, "# Serves the demo: brainencd --config THIS FILE. All keys: config/brainencd.yaml.\nlisten: 127.0.0.1:8080\n");
+    be_text_add_format(&text, "backbones: {demo: {weights: %s, kind: dinov2}}\n", self->size->backbone_file);
+    be_text_add(&text, "subjects:\n  - {name: subj01, weights: subj01.safetensors, backbone: demo}\n");
+    status = be_text_finish(&text, self->error);
+    if (status == BE_OK)
+        status = write_output(path, text.bytes, text.length, self->error);
+    free(text.bytes);
+    return status;
+}
+
 /* --- all of it ------------------------------------------------------------------------------------ */
 
 static be_status run(job *self)
@@ -231,6 +250,8 @@ static be_status run(job *self)
         status = write_subject_folder(self);
     if (status == BE_OK)
         status = write_picture(self);
+    if (status == BE_OK)
+        status = write_config(self);
     const be_import_options options = {.checkpoint = checkpoint, .data = data, .name = "subj01", .demo = true, .output = subject};
     if (status == BE_OK)
         status = be_subject_import(&options, self->error);

@@ -10,12 +10,12 @@
 #include "core/subject/checkpoint.h"
 
 static const char help[] =
-    "usage: brainenc inspect FILE... [--json] [--heads N]\n\n"
+    "usage: brainenc inspect FILE... [--json] [--tensors] [--backbone-heads N]\n\n"
     "Says what a file is, what it predicts and what is missing: a checkpoint of the authors' program, a backbone, a subject\n"
     "file, any other .pth or .safetensors, an .npy array, a picture. Weights are not loaded, nothing is executed.\n\n"
     "  --json              one JSON object a file, one a line\n"
     "  --tensors           names, types and shapes of all tensors too\n"
-    "  --heads N           a backbone's attention heads, where its file does not tell\n\n"
+    "  --backbone-heads N  a backbone's attention heads, where its file does not tell\n\n"
     "example: brainenc inspect checkpoint.pth\n";
 
 /* Facts about a file, in order, as lines for people and as one JSON object. */
@@ -35,10 +35,24 @@ static void begin(report *to, const char *path, const char *kind)
     be_text_add_json_string(&to->json, kind);
 }
 
+/* Names out of a file must not command the terminal: '?' stands for control characters. */
+static void add_visible(be_text *text, const char *value)
+{
+    for (const char *at = value; *at; at++) {
+        bool control = (unsigned char)*at < 0x20 || *at == 0x7f;
+        be_text_add_bytes(text, control ? "?" : at, 1);
+    }
+}
+
 static void tell(report *to, const char *key, const char *value)
 {
-    be_text_add_format(&to->lines, "  %-14s ", key);
-    be_text_add(&to->lines, value);
+    enum { KEY_WIDTH = 14 };
+    be_text_add(&to->lines, "  ");
+    add_visible(&to->lines, key);
+    for (size_t length = strlen(key); length < KEY_WIDTH; length++)
+        be_text_add(&to->lines, " ");
+    be_text_add(&to->lines, " ");
+    add_visible(&to->lines, value);
     be_text_add(&to->lines, "\n");
     be_text_add(&to->json, ",");
     be_text_add_json_string(&to->json, key);
@@ -169,12 +183,13 @@ static be_status describe_npy(const be_mapped_file *file, const char *path, repo
 
 static be_status describe_picture(const be_mapped_file *file, const char *path, report *to, be_error *error)
 {
-    size_t width, height;
-    be_status status = be_image_size(file->bytes, file->size, path, &width, &height, error);
+    be_image image;
+    be_status status = be_image_decode(file->bytes, file->size, path, BE_DEFAULT_PIXELS, &image, error);
     if (status != BE_OK)
         return status;
     begin(to, path, be_image_sniff(file->bytes, file->size) == BE_IMAGE_PNG ? "a PNG picture" : "a JPEG picture");
-    tell_format(to, "pixels", "%zu x %zu", width, height);
+    tell_format(to, "pixels", "%zu x %zu", image.width, image.height);
+    be_image_free(&image);
     return BE_OK;
 }
 
@@ -230,7 +245,7 @@ static int run_inspect(int argc, char **argv)
     enum { OPTION_JSON = 256, OPTION_TENSORS, OPTION_HEADS };
     static const struct option all[] = {
         {"json", no_argument, NULL, OPTION_JSON}, {"tensors", no_argument, NULL, OPTION_TENSORS},
-        {"heads", required_argument, NULL, OPTION_HEADS}, {NULL, 0, NULL, 0},
+        {"backbone-heads", required_argument, NULL, OPTION_HEADS}, {NULL, 0, NULL, 0},
     };
     bool json = false, tensors = false;
     size_t heads = 0;
@@ -240,7 +255,7 @@ static int run_inspect(int argc, char **argv)
         case OPTION_JSON: json = true; break;
         case OPTION_TENSORS: tensors = true; break;
         case OPTION_HEADS:
-            if (!parse_count("heads", optarg, 1024, &heads))
+            if (!parse_count("backbone-heads", optarg, 1024, &heads))
                 return EXIT_USAGE;
             break;
         default: return EXIT_USAGE;

@@ -19,13 +19,31 @@ static void print_help(void)
          "exist, 4 an input is damaged, unsupported or over a limit, 5 done but some images failed");
 }
 
-int main(int argc, char **argv)
+static bool asks_for_help(const char *argument)
+{
+    return strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0;
+}
+
+static int run_command(const command *it, int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (asks_for_help(argv[i])) {
+            fputs(it->help, stdout);
+            return EXIT_DONE;
+        }
+    }
+    char name[] = "brainenc"; /* what getopt's sentences begin with */
+    argv[0] = name;
+    return it->run(argc, argv);
+}
+
+static int run(int argc, char **argv)
 {
     if (argc < 2) {
         print_help();
         return EXIT_USAGE;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+    if (asks_for_help(argv[1]) || strcmp(argv[1], "help") == 0) {
         print_help();
         return EXIT_DONE;
     }
@@ -34,14 +52,19 @@ int main(int argc, char **argv)
         return EXIT_DONE;
     }
     for (size_t i = 0; i < N_COMMANDS; i++) {
-        if (strcmp(argv[1], commands[i]->name) != 0)
-            continue;
-        if (argc == 3 && (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0)) {
-            fputs(commands[i]->help, stdout);
-            return EXIT_DONE;
-        }
-        return commands[i]->run(argc - 1, argv + 1);
+        if (strcmp(argv[1], commands[i]->name) == 0)
+            return run_command(commands[i], argc - 1, argv + 1);
     }
     fprintf(stderr, "brainenc: there is no command '%s' (see `brainenc --help`)\n", argv[1]);
     return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    int code = run(argc, argv);
+    if (code == EXIT_DONE && (fflush(stdout) != 0 || ferror(stdout))) {
+        fputs("brainenc: standard output cannot be written\n", stderr);
+        code = EXIT_SYSTEM;
+    }
+    return code;
 }

@@ -1,7 +1,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "clients/brainenc/stream.h"
 #include "clients/brainenc/tool.h"
@@ -41,7 +40,11 @@ typedef struct request {
 typedef struct job {
     const request *ask;
     engine engine;
+    stream_plan plan;
     stream *stream;                  /* NULL: to standard output */
+    char run[BE_HASH_SIZE], head[BE_NPY_HEADER_MAX];
+    failure_list failures;
+    progress bar;
     be_roi_selection only[MOST_SUBJECTS], attention[MOST_SUBJECTS]; /* of each subject; count 0: not asked */
     size_t n_subjects, batch;        /* images computed at a time */
     picture *pictures;               /* [batch] */
@@ -52,7 +55,6 @@ typedef struct job {
     size_t n_columns[BE_HEMISPHERES];
     size_t first;                    /* image number of pictures[0] */
     size_t written;                  /* predictions in the JSON so far */
-    size_t failures;
 } job;
 
 /* --- the command line ----------------------------------------------------------------------------- */
@@ -191,7 +193,8 @@ static be_status select_rois(job *self, be_error *error)
     return status;
 }
 
-/* A hash over all that decides the results: the pictures (names, sizes, times of change), weights and options. */
+/* A hash over all that decides the results but the pictures' content: their names, weights and options. What becomes of a
+ * broken picture is not in it, so that a run which one has stopped can go on past it with --on-error=nan. */
 static be_status hash_run(const job *self, char hash[BE_HASH_SIZE], be_error *error)
 {
     const request *ask = self->ask;
@@ -200,18 +203,14 @@ static be_status hash_run(const job *self, char hash[BE_HASH_SIZE], be_error *er
                        be_model_backbone(self->engine.model)->heads, ask->images.count);
     for (size_t s = 0; s < self->n_subjects; s++)
         be_text_add_format(&text, "%s\n", subject_info(self, s)->weights_hash);
-    be_text_add_format(&text, "%s %s %s %d %zu %zu\n", be_fit_name(ask->compute.fit), ask->what,
-                       be_session_isa(self->engine.session), (int)ask->skip_broken, ask->compute.tokens, ask->compute.pixels);
+    be_text_add_format(&text, "%s %s %s %zu %zu\n", be_fit_name(ask->compute.fit), ask->what,
+                       be_session_isa(self->engine.session), ask->compute.tokens, ask->compute.pixels);
     be_text_add(&text, ask->rois ? ask->rois : "");
     be_text_add(&text, "\n");
     be_text_add(&text, ask->attention ? ask->attention : "");
     for (size_t i = 0; i < ask->images.count; i++) {
-        struct stat info = {0};
-        stat(ask->images.paths[i], &info);
         be_text_add(&text, "\n");
         be_text_add(&text, ask->images.paths[i]);
-        be_text_add_format(&text, " %lld %lld.%09ld", (long long)info.st_size, (long long)info.st_mtim.tv_sec,
-                           (long)info.st_mtim.tv_nsec);
     }
     be_status status = be_text_finish(&text, error);
     if (status == BE_OK)
@@ -222,28 +221,32 @@ static be_status hash_run(const job *self, char hash[BE_HASH_SIZE], be_error *er
 
 static be_status open_results(job *self, be_error *error)
 {
-    char run[BE_HASH_SIZE], head[BE_NPY_HEADER_MAX] = "{\"predictions\":[\n";
-    size_t length = strlen(head), shape[] = {self->ask->images.count, self->n_columns[BE_LEFT] + self->n_columns[BE_RIGHT]};
+    static const char json_head[] = "{\"predictions\":[\n";
+    const request *ask = self->ask;
+    size_t length = sizeof json_head - 1, shape[] = {ask->images.count, self->n_columns[BE_LEFT] + self->n_columns[BE_RIGHT]};
     be_status status = BE_OK;
-    if (!self->ask->output) {
-        if (self->ask->kind == KIND_JSON)
-            fputs(head, stdout);
+    if (!ask->output) {
+        if (ask->kind == KIND_JSON)
+            fputs(json_head, stdout);
         return BE_OK;
     }
-    if (self->ask->kind == KIND_NPY)
-        status = be_npy_header(head, &length, BE_DTYPE_F32, 2, shape, error);
+    memcpy(self->head, json_head, length);
+    if (ask->kind == KIND_NPY)
+        status = be_npy_header(self->head, &length, BE_DTYPE_F32, 2, shape, error);
     if (status == BE_OK)
-        status = hash_run(self, run, error);
-    if (status == BE_OK)
-        status = stream_open(self->ask->output, run, self->ask->restart, head, length, &self->stream, &self->first, error);
-    if (status == BE_OK) {
-        self->failures = stream_n_failures(self->stream);
-        self->written = (self->first - self->failures) * self->n_subjects;
-        if (self->first > 0)
-            fprintf(stderr, "brainenc: goes on after %zu of %zu images of an interrupted run\n", self->first,
-                    self->ask->images.count);
-    }
-    return status;
+        status = hash_run(self, self->run, error);
+    if (status != BE_OK)
+        return status;
+    self->plan = (stream_plan){.path = ask->output, .run = self->run, .images = ask->images.paths,
+                               .n_images = ask->images.count, .restart = ask->restart, .head = self->head,
+                               .head_size = length, .failures = &self->failures};
+    status = stream_open(&self->plan, &self->stream, &self->first, error);
+    if (status != BE_OK)
+        return status;
+    self->written = (self->first - self->failures.count) * self->n_subjects;
+    if (self->first > 0)
+        fprintf(stderr, "brainenc: goes on after %zu of %zu images of an interrupted run\n", self->first, ask->images.count);
+    return BE_OK;
 }
 
 static be_status set_up(job *self, be_error *error)
@@ -263,7 +266,7 @@ static be_status set_up(job *self, be_error *error)
 
 static void clean_up(job *self)
 {
-    stream_close(self->stream);
+    free(self->failures.text.bytes);
     for (size_t i = 0; self->outputs && i < self->batch * self->n_subjects; i++) {
         free(self->outputs[i].vertices);
         free(self->outputs[i].attention);
@@ -311,7 +314,14 @@ static be_status add_json(job *self, be_text *text, size_t subject, const pictur
     times.total = times.decode + times.backbone + times.encoder;
     if (self->written++ > 0)
         be_text_add(text, ",\n");
-    return be_answer_add_prediction(text, self->engine.model, subject, &from->about, output, &options, &times, error);
+    char *prediction;
+    be_status status = be_answer_prediction(self->engine.model, subject, &from->about, output, &options, &times, &prediction,
+                                            error);
+    if (status != BE_OK)
+        return status;
+    be_text_add(text, prediction);
+    free(prediction);
+    return BE_OK;
 }
 
 static void add_cell(be_text *text, const be_roi *roi, be_hemisphere hemisphere, const float *values)
@@ -368,11 +378,11 @@ static be_status note_failure(job *self, be_text *text, const picture *from, be_
 {
     if (!self->ask->skip_broken)
         return be_fail(error, from->status, "%s", from->error.message);
+    progress_break(&self->bar);
     fprintf(stderr, "brainenc: %s\n", from->error.message);
-    self->failures++;
     if (self->ask->kind == KIND_NPY)
         add_empty_row(self, text);
-    return self->stream ? stream_note_failure(self->stream, from->about.name, from->error.message, error) : BE_OK;
+    return failure_list_add(&self->failures, from->about.name, from->error.message, error);
 }
 
 /* --- running -------------------------------------------------------------------------------------- */
@@ -385,11 +395,17 @@ static void read_one(void *context, size_t index, size_t worker)
                  &self->pictures[index]);
 }
 
-static be_status write_results(job *self, const be_text *text, size_t done, be_error *error)
+/* Writes the first `size` bytes of `text`, the results of `count` pictures. */
+static be_status write_results(job *self, const be_text *text, size_t size, size_t count, be_error *error)
 {
-    if (self->stream)
-        return stream_append(self->stream, text->bytes ? text->bytes : "", text->length, done, error);
-    return write_output(NULL, text->bytes ? text->bytes : "", text->length, error);
+    const char *bytes = text->bytes ? text->bytes : "";
+    be_status status = be_text_finish(text, error);
+    if (status == BE_OK)
+        status = self->stream ? stream_append(self->stream, bytes, size, self->first + count, error)
+                              : write_output(NULL, bytes, size, error);
+    if (status == BE_OK)
+        self->first += count;
+    return status;
 }
 
 /* Reads, predicts and writes `count` pictures; when one cannot be read and that ends the run, what came before it is still
@@ -397,7 +413,7 @@ static be_status write_results(job *self, const be_text *text, size_t done, be_e
 static be_status run_batch(job *self, size_t count, be_error *error)
 {
     be_text text = {0};
-    size_t good = 0, done = 0;
+    size_t good = 0, done = 0, size = 0; /* `size`: of the text that belongs to the `done` pictures */
     be_session_run(self->engine.session, count, read_one, self);
     for (size_t i = 0; i < count; i++) {
         if (self->pictures[i].status == BE_OK)
@@ -412,23 +428,20 @@ static be_status run_batch(job *self, size_t count, be_error *error)
                                  &self->timings[next], error);
             next++;
         }
-        done += status == BE_OK;
+        if (status == BE_OK) {
+            done++;
+            size = text.length;
+        }
     }
-    be_error later;
-    be_status written = be_text_finish(&text, &later);
-    if (written == BE_OK)
-        written = write_results(self, &text, self->first + done, &later);
-    if (status == BE_OK && written != BE_OK)
-        status = be_fail(error, written, "%s", later.message);
+    be_status written = write_results(self, &text, size, done, status == BE_OK ? error : NULL);
     free(text.bytes);
     for (size_t i = 0; i < count; i++)
         free_picture(&self->pictures[i]);
-    self->first += done;
-    return status;
+    return status == BE_OK ? written : status;
 }
 
 /* FILE.npy.json: what the rows and columns of the array are. */
-static be_status write_description(const job *self, const char *failures, be_error *error)
+static be_status write_description(const job *self, be_error *error)
 {
     const be_subject_info *info = subject_info(self, 0);
     char path[4096];
@@ -446,7 +459,7 @@ static be_status write_description(const job *self, const char *failures, be_err
         be_text_add(&text, "]");
     }
     be_text_add(&text, ",\"failed\":[");
-    be_text_add(&text, failures);
+    be_text_add(&text, failure_list_text(&self->failures));
     be_text_add(&text, "],\"rows\":[");
     for (size_t i = 0; i < self->ask->images.count; i++) {
         be_text_add(&text, i ? ",\n" : "\n");
@@ -467,12 +480,12 @@ static be_status finish(job *self, be_error *error)
     be_text tail = {0};
     be_status status = BE_OK;
     if (self->ask->kind == KIND_NPY)
-        status = write_description(self, stream_failures(self->stream), error);
+        status = write_description(self, error);
     if (self->ask->kind == KIND_JSON) {
         be_text_add(&tail, "\n]");
-        if (self->stream && self->failures) {
+        if (self->failures.count > 0) {
             be_text_add(&tail, ",\"failed\":[");
-            be_text_add(&tail, stream_failures(self->stream));
+            be_text_add(&tail, failure_list_text(&self->failures));
             be_text_add(&tail, "]");
         }
         be_text_add(&tail, "}\n");
@@ -493,23 +506,24 @@ static be_status finish(job *self, be_error *error)
 
 static be_status run(job *self, be_error *error)
 {
-    progress bar;
     size_t total = self->ask->images.count;
     be_status status = set_up(self, error);
     if (status != BE_OK)
         return status;
-    progress_start(&bar, total, self->first);
+    progress_start(&self->bar, total, self->first);
     while (self->first < total && status == BE_OK) {
         size_t left = total - self->first;
         status = run_batch(self, left < self->batch ? left : self->batch, error);
         if (status == BE_OK)
-            progress_show(&bar, self->first);
+            progress_show(&self->bar, self->first);
     }
+    progress_break(&self->bar);
     if (status == BE_OK)
-        return finish(self, error);
-    if (self->stream)
-        fprintf(stderr, "brainenc: the results of %zu of %zu images are kept; the same command goes on from there\n",
-                self->first, total);
+        status = finish(self, error);
+    size_t kept = stream_close(self->stream);
+    if (kept > 0)
+        fprintf(stderr, "brainenc: the results of %zu of %zu images are kept; the same command goes on from there\n", kept,
+                total);
     return status;
 }
 
@@ -525,7 +539,7 @@ static int run_predict(int argc, char **argv)
         job self = {.ask = &ask};
         if (run(&self, &error) != BE_OK)
             code = tool_fail(&error);
-        else if (self.failures > 0)
+        else if (self.failures.count > 0)
             code = EXIT_PARTIAL;
         clean_up(&self);
     }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -13,20 +14,20 @@
 
 #include "core/base/clock.h"
 #include "core/base/memory.h"
-#include "core/files/atomic_file.h"
 #include "core/files/mapped_file.h"
 
-enum { PATH_SIZE = 4096 };
+enum { PATH_SIZE = 4096, LONGEST_SUFFIX = sizeof ".resume.new" };
 static const double seconds_between_saves = 5;
 
 struct stream {
+    const stream_plan *plan;
     int descriptor;
-    char path[PATH_SIZE], partial[PATH_SIZE], journal[PATH_SIZE];
-    char run[BE_HASH_SIZE];
-    size_t done, offset; /* images and bytes in OUT.partial */
-    double saved;        /* when the journal was written */
-    be_text failures;
-    size_t n_failures;
+    char partial[PATH_SIZE], journal[PATH_SIZE], new_journal[PATH_SIZE];
+    char seen[BE_HASH_SIZE]; /* names, sizes and times of change of the images done, hashed */
+    size_t done, offset;     /* images and bytes in OUT.partial */
+    size_t failures_size;    /* of the failures' text, those of the images done */
+    size_t safe;             /* images the journal promises */
+    double saved;            /* when it was written */
 };
 
 static be_status fail_io(const char *path, const char *what, be_error *error)
@@ -34,43 +35,123 @@ static be_status fail_io(const char *path, const char *what, be_error *error)
     return be_fail(error, BE_ERROR_IO, "%s: cannot be %s: %s", path, what, strerror(errno));
 }
 
-static be_status write_all(stream *self, const char *bytes, size_t size, be_error *error)
+static bool write_all(int descriptor, const char *bytes, size_t size)
 {
     for (size_t written = 0; written < size;) {
-        ssize_t step = write(self->descriptor, bytes + written, size - written);
+        ssize_t step = write(descriptor, bytes + written, size - written);
         if (step < 0 && errno == EINTR)
             continue;
         if (step <= 0)
-            return fail_io(self->partial, "written", error);
+            return false;
         written += (size_t)step;
     }
-    self->offset += size;
-    return BE_OK;
+    return true;
+}
+
+/* --- failures ------------------------------------------------------------------------------------- */
+
+be_status failure_list_add(failure_list *list, const char *image, const char *message, be_error *error)
+{
+    be_text_add(&list->text, list->count ? ",{\"image\":" : "{\"image\":");
+    be_text_add_json_string(&list->text, image);
+    be_text_add(&list->text, ",\"error\":");
+    be_text_add_json_string(&list->text, message);
+    be_text_add(&list->text, "}");
+    list->count++;
+    return be_text_finish(&list->text, error);
+}
+
+const char *failure_list_text(const failure_list *list)
+{
+    return list->text.bytes ? list->text.bytes : "";
+}
+
+/* --- the journal: one line of JSON, and a line with its hash --------------------------------------- */
+
+/* Under a fixed name beside it first, which the next run writes over should this one die here: the lock makes it ours. */
+static be_status write_journal(const stream *self, const be_text *text, be_error *error)
+{
+    int descriptor = open(self->new_journal, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    bool good = descriptor >= 0 && write_all(descriptor, text->bytes, text->length) && fsync(descriptor) == 0 &&
+                rename(self->new_journal, self->journal) == 0;
+    be_status status = good ? BE_OK : fail_io(self->journal, "written", error);
+    if (descriptor >= 0)
+        close(descriptor);
+    return status;
 }
 
 /* Results first, then the journal that promises them. */
 static be_status save(stream *self, be_error *error)
 {
     be_text text = {0};
+    char hash[BE_HASH_SIZE];
     if (fdatasync(self->descriptor) != 0)
         return fail_io(self->partial, "written", error);
-    be_text_add_format(&text, "{\"run\":\"%s\",\"done\":%zu,\"offset\":%zu,\"failed\":[", self->run, self->done, self->offset);
-    be_text_add(&text, stream_failures(self));
+    be_text_add_format(&text, "{\"run\":\"%s\",\"seen\":\"%s\",\"done\":%zu,\"offset\":%zu,\"failed\":[", self->plan->run,
+                       self->seen, self->done, self->offset);
+    be_text_add_bytes(&text, failure_list_text(self->plan->failures), self->failures_size);
     be_text_add(&text, "]}\n");
     be_status status = be_text_finish(&text, error);
     if (status == BE_OK)
-        status = be_atomic_file_save(self->journal, text.bytes, text.length, error);
+        status = be_hash_bytes(text.bytes, text.length, hash, error);
+    if (status == BE_OK) {
+        be_text_add_format(&text, "%s\n", hash);
+        status = be_text_finish(&text, error);
+    }
+    if (status == BE_OK)
+        status = write_journal(self, &text, error);
     free(text.bytes);
     self->saved = be_clock();
+    if (status == BE_OK)
+        self->safe = self->done;
     return status;
 }
 
-/* --- an earlier run ------------------------------------------------------------------------------- */
+/* The JSON of a journal; NULL when its hash does not fit. */
+static cJSON *parse_journal(const be_mapped_file *file)
+{
+    char hash[BE_HASH_SIZE];
+    const char *bytes = (const char *)file->bytes;
+    if (file->size <= BE_HASH_SIZE)
+        return NULL;
+    size_t size = file->size - BE_HASH_SIZE; /* the hash and its newline are as long as the hash and its 0 */
+    if (be_hash_bytes(bytes, size, hash, NULL) != BE_OK || memcmp(bytes + size, hash, BE_HASH_SIZE - 1) != 0 ||
+        bytes[file->size - 1] != '\n')
+        return NULL;
+    return cJSON_ParseWithLength(bytes, size);
+}
 
-static bool get_count(const cJSON *root, const char *key, size_t *out)
+/* --- an unfinished run ---------------------------------------------------------------------------- */
+
+/* Takes the images from number self->done up to `done` into the hash of those seen. */
+static be_status see_images(stream *self, size_t done, be_error *error)
+{
+    char seen[BE_HASH_SIZE];
+    be_status status = BE_OK;
+    memcpy(seen, self->seen, sizeof seen);
+    for (size_t i = self->done; i < done && status == BE_OK; i++) {
+        struct stat info = {0};
+        be_text text = {0};
+        stat(self->plan->images[i], &info);
+        be_text_add_format(&text, "%s %lld %lld.%09ld ", seen, (long long)info.st_size, (long long)info.st_mtim.tv_sec,
+                           (long)info.st_mtim.tv_nsec);
+        be_text_add(&text, self->plan->images[i]);
+        status = be_text_finish(&text, error);
+        if (status == BE_OK)
+            status = be_hash_bytes(text.bytes, text.length, seen, error);
+        free(text.bytes);
+    }
+    if (status != BE_OK)
+        return status;
+    memcpy(self->seen, seen, sizeof seen);
+    self->done = done;
+    return BE_OK;
+}
+
+static bool get_count(const cJSON *root, const char *key, size_t largest, size_t *out)
 {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(root, key);
-    if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0 && item->valuedouble < 9e15))
+    if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0 && item->valuedouble <= (double)largest))
         return false;
     *out = (size_t)item->valuedouble;
     return true;
@@ -81,99 +162,121 @@ static be_status take_failures(stream *self, const cJSON *list, be_error *error)
     const cJSON *item;
     be_status status = BE_OK;
     cJSON_ArrayForEach(item, list) {
-        const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "image"));
+        const char *image = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "image"));
         const char *message = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "error"));
-        if (name && message && status == BE_OK)
-            status = stream_note_failure(self, name, message, error);
+        if (image && message && status == BE_OK)
+            status = failure_list_add(self->plan->failures, image, message, error);
     }
+    self->failures_size = self->plan->failures->text.length;
     return status;
 }
 
-/* Reads the journal of an unfinished run and goes on after what it promises. */
-static be_status resume(stream *self, const be_mapped_file *file, off_t size, be_error *error)
+static be_status begin(stream *self, be_error *error)
 {
-    cJSON *root = cJSON_ParseWithLength((const char *)file->bytes, file->size);
+    unlink(self->journal); /* before what it promises goes */
+    be_status status = BE_OK;
+    if (ftruncate(self->descriptor, 0) != 0 || !write_all(self->descriptor, self->plan->head, self->plan->head_size))
+        status = fail_io(self->partial, "written", error);
+    self->offset = self->plan->head_size;
+    if (status == BE_OK)
+        status = save(self, error);
+    if (status != BE_OK)
+        unlink(self->partial);
+    return status;
+}
+
+/* Goes on after what the journal promises; with a promise of nothing, from the beginning. */
+static be_status resume(stream *self, const cJSON *root, size_t size, be_error *error)
+{
     const char *run = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(root, "run"));
-    be_status status;
-    if (!run || !get_count(root, "done", &self->done) || !get_count(root, "offset", &self->offset) ||
-        self->offset > (size_t)size)
-        status = be_fail(error, BE_ERROR_FORMAT, "%s: is damaged; --restart begins anew", self->journal);
-    else if (strcmp(run, self->run) != 0)
-        status = be_fail(error, BE_ERROR_ARGUMENT,
-                         "%s: is of a run with other images, weights or options; --restart throws it away", self->partial);
-    else if (ftruncate(self->descriptor, (off_t)self->offset) != 0 ||
-             lseek(self->descriptor, (off_t)self->offset, SEEK_SET) < 0)
-        status = fail_io(self->partial, "cut", error);
-    else
-        status = take_failures(self, cJSON_GetObjectItemCaseSensitive(root, "failed"), error);
-    cJSON_Delete(root);
-    return status;
-}
-
-static be_status begin(stream *self, const void *head, size_t head_size, be_error *error)
-{
-    if (ftruncate(self->descriptor, 0) != 0)
+    const char *seen = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(root, "seen"));
+    size_t done, offset;
+    if (!run || !seen || !get_count(root, "done", SIZE_MAX >> 12, &done) || !get_count(root, "offset", size, &offset))
+        return be_fail(error, BE_ERROR_FORMAT, "%s: is damaged; --restart begins anew", self->journal);
+    if (done == 0)
+        return begin(self, error);
+    if (strcmp(run, self->plan->run) != 0 || done > self->plan->n_images)
+        return be_fail(error, BE_ERROR_ARGUMENT, "%s: is of a run with other images, weights or options; --restart throws it away",
+                       self->partial);
+    be_status status = see_images(self, done, error);
+    if (status != BE_OK)
+        return status;
+    if (strcmp(seen, self->seen) != 0)
+        return be_fail(error, BE_ERROR_ARGUMENT, "%s: one of the %zu images it has results of has changed; --restart throws it away",
+                       self->partial, done);
+    if (ftruncate(self->descriptor, (off_t)offset) != 0 || lseek(self->descriptor, (off_t)offset, SEEK_SET) < 0)
         return fail_io(self->partial, "cut", error);
-    be_status status = write_all(self, head, head_size, error);
-    return status == BE_OK ? save(self, error) : status;
+    self->offset = offset;
+    self->safe = done;
+    return take_failures(self, cJSON_GetObjectItemCaseSensitive(root, "failed"), error);
 }
 
-static be_status begin_or_resume(stream *self, bool restart, const void *head, size_t head_size, be_error *error)
+static be_status begin_or_resume(stream *self, be_error *error)
 {
     struct stat info;
     be_mapped_file journal;
     if (fstat(self->descriptor, &info) != 0)
         return fail_io(self->partial, "read", error);
-    if (restart || info.st_size == 0)
-        return begin(self, head, head_size, error);
+    if (self->plan->restart || info.st_size == 0)
+        return begin(self, error);
     be_status status = be_mapped_file_open(self->journal, &journal, error);
     if (status == BE_ERROR_NOT_FOUND)
-        return begin(self, head, head_size, error);
-    if (status == BE_OK) {
-        status = resume(self, &journal, info.st_size, error);
-        be_mapped_file_close(&journal);
-    }
+        return begin(self, error);
+    if (status != BE_OK)
+        return status;
+    cJSON *root = parse_journal(&journal);
+    be_mapped_file_close(&journal);
+    status = resume(self, root, (size_t)info.st_size, error);
+    cJSON_Delete(root);
     return status;
 }
 
 /* --- opening and closing -------------------------------------------------------------------------- */
 
+/* Opens and locks OUT.partial. A process that ends in between takes the file with it: then once more. */
 static be_status open_locked(stream *self, be_error *error)
 {
-    self->descriptor = open(self->partial, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (self->descriptor < 0)
-        return fail_io(self->partial, "opened", error);
-    if (flock(self->descriptor, LOCK_EX | LOCK_NB) != 0)
-        return be_fail(error, BE_ERROR_IO, "%s: another process is writing it", self->partial);
-    return BE_OK;
+    for (;;) {
+        struct stat mine, there;
+        self->descriptor = open(self->partial, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        if (self->descriptor < 0)
+            return fail_io(self->partial, "opened", error);
+        if (flock(self->descriptor, LOCK_EX | LOCK_NB) != 0)
+            return be_fail(error, BE_ERROR_IO, "%s: another process is writing it", self->partial);
+        if (fstat(self->descriptor, &mine) == 0 && stat(self->partial, &there) == 0 && mine.st_ino == there.st_ino &&
+            mine.st_dev == there.st_dev)
+            return BE_OK;
+        close(self->descriptor);
+    }
 }
 
 static void free_stream(stream *self)
 {
     if (self->descriptor >= 0)
         close(self->descriptor);
-    free(self->failures.bytes);
     free(self);
 }
 
-be_status stream_open(const char *path, const char run[BE_HASH_SIZE], bool restart, const void *head, size_t head_size,
-                      stream **out, size_t *done, be_error *error)
+be_status stream_open(const stream_plan *plan, stream **out, size_t *done, be_error *error)
 {
     void *memory;
-    if (strlen(path) + sizeof ".partial" > PATH_SIZE)
-        return be_fail(error, BE_ERROR_ARGUMENT, "%.200s...: the path is too long", path);
+    struct stat info;
+    if (strlen(plan->path) + LONGEST_SUFFIX > PATH_SIZE)
+        return be_fail(error, BE_ERROR_ARGUMENT, "%.200s...: the path is too long", plan->path);
+    if (stat(plan->path, &info) == 0 && !S_ISREG(info.st_mode))
+        return be_fail(error, BE_ERROR_IO, "%s: is there already and no regular file", plan->path);
     be_status status = be_allocate(&memory, 1, sizeof(stream), "the results' state", error);
     if (status != BE_OK)
         return status;
     stream *self = memory;
-    self->descriptor = -1;
-    snprintf(self->path, sizeof self->path, "%s", path);
-    snprintf(self->partial, sizeof self->partial, "%.*s.partial", PATH_SIZE - 9, path);
-    snprintf(self->journal, sizeof self->journal, "%.*s.resume", PATH_SIZE - 9, path);
-    snprintf(self->run, sizeof self->run, "%s", run);
+    const int longest = PATH_SIZE - LONGEST_SUFFIX;
+    *self = (stream){.plan = plan, .descriptor = -1};
+    snprintf(self->partial, sizeof self->partial, "%.*s.partial", longest, plan->path);
+    snprintf(self->journal, sizeof self->journal, "%.*s.resume", longest, plan->path);
+    snprintf(self->new_journal, sizeof self->new_journal, "%.*s.resume.new", longest, plan->path);
     status = open_locked(self, error);
     if (status == BE_OK)
-        status = begin_or_resume(self, restart, head, head_size, error);
+        status = begin_or_resume(self, error);
     if (status != BE_OK) {
         free_stream(self);
         return status;
@@ -183,53 +286,45 @@ be_status stream_open(const char *path, const char run[BE_HASH_SIZE], bool resta
     return BE_OK;
 }
 
-const char *stream_failures(const stream *self)
-{
-    return self->failures.bytes ? self->failures.bytes : "";
-}
-
-size_t stream_n_failures(const stream *self)
-{
-    return self->n_failures;
-}
-
-be_status stream_note_failure(stream *self, const char *name, const char *message, be_error *error)
-{
-    be_text_add(&self->failures, self->n_failures ? ",{\"image\":" : "{\"image\":");
-    be_text_add_json_string(&self->failures, name);
-    be_text_add(&self->failures, ",\"error\":");
-    be_text_add_json_string(&self->failures, message);
-    be_text_add(&self->failures, "}");
-    self->n_failures++;
-    return be_text_finish(&self->failures, error);
-}
-
 be_status stream_append(stream *self, const void *bytes, size_t size, size_t done, be_error *error)
 {
-    be_status status = write_all(self, bytes, size, error);
+    if (!write_all(self->descriptor, bytes, size))
+        return fail_io(self->partial, "written", error);
+    be_status status = see_images(self, done, error);
     if (status != BE_OK)
         return status;
-    self->done = done;
+    self->offset += size;
+    self->failures_size = self->plan->failures->text.length;
     return be_clock() - self->saved >= seconds_between_saves ? save(self, error) : BE_OK;
 }
 
 be_status stream_finish(stream *self, const void *tail, size_t tail_size, be_error *error)
 {
-    be_status status = write_all(self, tail, tail_size, error);
-    if (status == BE_OK && fsync(self->descriptor) != 0)
+    be_status status = BE_OK;
+    if (!write_all(self->descriptor, tail, tail_size) || fsync(self->descriptor) != 0)
         status = fail_io(self->partial, "written", error);
-    if (status == BE_OK && rename(self->partial, self->path) != 0)
-        status = fail_io(self->path, "written", error);
-    if (status == BE_OK)
+    if (status == BE_OK && rename(self->partial, self->plan->path) != 0)
+        status = fail_io(self->plan->path, "written", error);
+    if (status == BE_OK) {
         unlink(self->journal);
+        unlink(self->new_journal);
+    }
     free_stream(self);
     return status;
 }
 
-void stream_close(stream *self)
+size_t stream_close(stream *self)
 {
     if (!self)
-        return;
-    save(self, NULL);
+        return 0;
+    if (self->done > 0) {
+        save(self, NULL);
+    } else {
+        unlink(self->journal);
+        unlink(self->new_journal);
+        unlink(self->partial);
+    }
+    size_t safe = self->safe;
     free_stream(self);
+    return safe;
 }

@@ -6,27 +6,44 @@
 #ifndef BRAINENC_TOOL_STREAM_H
 #define BRAINENC_TOOL_STREAM_H
 
+#include <stdbool.h>
+
 #include "core/answer/text.h"
 #include "core/base/error.h"
 #include "core/files/hash.h"
 
+/* Images that failed, as JSON objects separated by commas. */
+typedef struct failure_list {
+    be_text text;
+    size_t count;
+} failure_list;
+be_status failure_list_add(failure_list *list, const char *image, const char *message, be_error *error);
+/* Never NULL. */
+const char *failure_list_text(const failure_list *list);
+
 typedef struct stream stream;
 
-/* Opens the results of `path`. `run` is a hash over all that decides them: when it differs from an unfinished run's that is
- * found there, the call fails (BE_ERROR_ARGUMENT) unless `restart` says to begin anew. `head` is what the file begins with.
- * *done is the number of images an earlier run has finished. BE_ERROR_IO when another process is writing there. */
-be_status stream_open(const char *path, const char run[BE_HASH_SIZE], bool restart, const void *head, size_t head_size,
-                      stream **stream, size_t *done, be_error *error);
-/* Images that failed, as JSON objects separated by commas; grows with stream_note_failure, also from an earlier run. */
-const char *stream_failures(const stream *stream);
-size_t stream_n_failures(const stream *stream);
-/* Adds the failure of an image; it is kept with the next stream_append. */
-be_status stream_note_failure(stream *stream, const char *name, const char *message, be_error *error);
+/* What is written where. All of it must outlive the stream. */
+typedef struct stream_plan {
+    const char *path;
+    const char *run;          /* a hash over all that decides the results but the content of the images */
+    char *const *images;      /* [n_images]: their files, in the order of the results */
+    size_t n_images;
+    bool restart;             /* throw away what an unfinished run left */
+    const void *head;         /* what the file begins with */
+    size_t head_size;
+    failure_list *failures;   /* kept with the results; those of an unfinished run are added when the stream is opened */
+} stream_plan;
+
+/* Opens the results. *done is the number of images that an unfinished run has finished. BE_ERROR_ARGUMENT when its `run` is
+ * another, or an image it has finished has changed since; BE_ERROR_IO when another process is writing there. */
+be_status stream_open(const stream_plan *plan, stream **stream, size_t *done, be_error *error);
 /* Appends the results of images up to number `done` in all. What is appended is made safe every few seconds. */
 be_status stream_append(stream *stream, const void *bytes, size_t size, size_t done, be_error *error);
 /* Appends `tail`, makes all of it safe and gives the file its name. Frees `stream` whatever happens. */
 be_status stream_finish(stream *stream, const void *tail, size_t tail_size, be_error *error);
-/* Makes safe what there is and frees: the next run goes on from here. NULL is allowed. */
-void stream_close(stream *stream);
+/* Makes safe what there is and frees: the next run goes on from here. Returns for how many images; with none, nothing is left
+ * behind. NULL is allowed. */
+size_t stream_close(stream *stream);
 
 #endif

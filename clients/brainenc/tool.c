@@ -47,7 +47,7 @@ enum { OPTION_BACKBONE = 128, OPTION_SUBJECT, OPTION_FIT, OPTION_THREADS, OPTION
 const struct option compute_long_options[N_COMPUTE_OPTIONS] = {
     {"backbone", required_argument, NULL, OPTION_BACKBONE}, {"subject", required_argument, NULL, OPTION_SUBJECT},
     {"fit", required_argument, NULL, OPTION_FIT},           {"threads", required_argument, NULL, OPTION_THREADS},
-    {"heads", required_argument, NULL, OPTION_HEADS},       {"max-tokens", required_argument, NULL, OPTION_TOKENS},
+    {"backbone-heads", required_argument, NULL, OPTION_HEADS}, {"max-tokens", required_argument, NULL, OPTION_TOKENS},
     {"max-pixels", required_argument, NULL, OPTION_PIXELS}, {"isa", required_argument, NULL, OPTION_ISA},
 };
 
@@ -96,7 +96,7 @@ bool compute_option(compute_options *options, int option, const char *value, int
     case OPTION_SUBJECT: good = add_subject(options, value); break;
     case OPTION_FIT: good = set_fit(options, value); break;
     case OPTION_THREADS: good = parse_count("threads", value, 1024, &options->threads); break;
-    case OPTION_HEADS: good = parse_count("heads", value, 1024, &options->heads); break;
+    case OPTION_HEADS: good = parse_count("backbone-heads", value, 1024, &options->heads); break;
     case OPTION_TOKENS: good = parse_count("max-tokens", value, 1 << 20, &options->tokens); break;
     case OPTION_PIXELS: good = parse_count("max-pixels", value, (size_t)1 << 32, &options->pixels); break;
     case OPTION_ISA: options->isa = value; break;
@@ -104,6 +104,19 @@ bool compute_option(compute_options *options, int option, const char *value, int
     }
     *code = good ? EXIT_DONE : EXIT_USAGE;
     return true;
+}
+
+/* One picture is fitted once for all subjects, so they must agree on its size. */
+static be_status check_sizes(const be_model *model, const compute_options *options, be_error *error)
+{
+    size_t size = be_subject_get_info(be_model_subject(model, 0))->image_size;
+    for (size_t i = 1; i < be_model_subjects(model); i++) {
+        size_t other = be_subject_get_info(be_model_subject(model, i))->image_size;
+        if (other != size)
+            return be_fail(error, BE_ERROR_ARGUMENT, "--subject: %s was trained on images of %zu pixels, %s on %zu: predict "
+                           "them one after the other", options->subjects[0], size, options->subjects[i], other);
+    }
+    return BE_OK;
 }
 
 be_status open_engine(const compute_options *options, engine *it, be_error *error)
@@ -119,7 +132,9 @@ be_status open_engine(const compute_options *options, engine *it, be_error *erro
     be_status status = be_model_open(&model, &it->model, error);
     if (status != BE_OK)
         return status;
-    status = be_session_open(it->model, &session, &it->session, error);
+    status = check_sizes(it->model, options, error);
+    if (status == BE_OK)
+        status = be_session_open(it->model, &session, &it->session, error);
     if (status != BE_OK) {
         be_model_close(it->model);
         *it = (engine){0};
@@ -293,10 +308,16 @@ void progress_show(progress *it, size_t done)
         return;
     }
     int filled = (int)(done * BAR / it->total);
-    fprintf(stderr, "\r[%.*s%*s] %zu/%zu  %.1f/s  %.0f s left ", filled, "##############################", BAR - filled, "", done,
-            it->total, rate, left);
-    if (last)
+    fprintf(stderr, "\r[%.*s%*s] %zu/%zu  %.1f/s  %.0f s left\x1b[K", filled, "##############################", BAR - filled, "",
+            done, it->total, rate, left);
+    it->open = true;
+}
+
+void progress_break(progress *it)
+{
+    if (it->open)
         fputc('\n', stderr);
+    it->open = false;
 }
 
 be_status write_output(const char *path, const void *bytes, size_t size, be_error *error)

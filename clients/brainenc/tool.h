@@ -53,7 +53,7 @@ extern const struct option compute_long_options[N_COMPUTE_OPTIONS];
     "  --subject FILE      the subject's weights (`brainenc import` makes them)\n" \
     "  --fit HOW           crop (default), stretch, pad or native: pictures that are no squares of the training size\n" \
     "  --threads N         default: as many as there are processors\n" \
-    "  --heads N           the backbone's attention heads, where its file does not tell\n" \
+    "  --backbone-heads N  the backbone's attention heads, where its file does not tell\n" \
     "  --max-tokens N      the largest token grid (default 1369)\n" \
     "  --max-pixels N      the largest picture, before decoding (default 40000000)\n" \
     "  --isa NAME          auto (default), avx512, avx2 or generic\n"
@@ -107,10 +107,12 @@ bool ends_with(const char *path, const char *suffix);
 typedef struct progress {
     size_t total, first;    /* images in all; done by an earlier run */
     double started, shown;
-    bool terminal;
+    bool terminal, open;    /* open: the cursor stands behind the bar */
 } progress;
 void progress_start(progress *it, size_t total, size_t done);
 void progress_show(progress *it, size_t done);
+/* Ends the bar's line, before something else is written. */
+void progress_break(progress *it);
 
 /* Writes to `path`, or to standard output when it is NULL. */
 be_status write_output(const char *path, const void *bytes, size_t size, be_error *error);

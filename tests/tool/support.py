@@ -1,0 +1,244 @@
+"""What the tests of the tool share: running it, and reading and writing files without it."""
+import json
+import os
+import pickle
+import shlex
+import struct
+import subprocess
+import zipfile
+import zlib
+from collections import OrderedDict
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+GOLDEN = Path(__file__).resolve().parent.parent / "golden"
+CASE = GOLDEN / "dinov2_q_rois"
+PICTURES = CASE / "images"
+FAMILIES = ("prf-visualrois", "floc-bodies", "floc-faces", "floc-places", "floc-words")
+SANITIZER = os.environ.get("BRAINENC_SANITIZER", "")
+TIMEOUT = 300 if SANITIZER else 60
+
+# tests/golden/README.md
+PREDICTION_TOLERANCE = 2e-5
+ATTENTION_TOLERANCE = 2e-6
+HEAD_ATTENTION_TOLERANCE = 5e-6
+
+DONE, SYSTEM, USAGE, MISSING, DATA, PARTIAL = range(6)
+
+
+def expected(name):
+    return np.load(CASE / "expected" / f"{name}.npy")
+
+
+# --- the tool -----------------------------------------------------------------------------------
+
+
+class Result(SimpleNamespace):
+    """code, out and err of a run that has ended, as bytes and text."""
+
+    def json(self):
+        return json.loads(self.out)
+
+    @property
+    def lines(self):
+        return self.err.splitlines()
+
+
+class Tool:
+    """Runs the tool. Whatever a test is about: no run may die of a signal or be reported by a sanitizer, and one that fails
+    says why in a last line that begins with the tool's name."""
+
+    command = [*shlex.split(os.environ.get("BRAINENC_RUNNER", "")), os.environ.get("BRAINENC", "build/plain/brainenc")]
+
+    def start(self, *arguments, **options):
+        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+        return subprocess.Popen([*self.command, *map(os.fspath, map(_text, arguments))], **options)
+
+    def run(self, *arguments, code=DONE, input=None, **options):
+        """The Result; fails the test when the exit code is not `code`, which may be a collection of them."""
+        if input is not None:
+            options["stdin"] = subprocess.PIPE
+        process = self.start(*arguments, **options)
+        try:
+            out, err = process.communicate(input, timeout=TIMEOUT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise
+        result = Result(code=process.returncode, out=out, err=(err or b"").decode(errors="replace"))
+        check_orderly(result)
+        assert result.code in ([code] if isinstance(code, int) else code), (arguments, result.code, result.err)
+        return result
+
+    def refuses(self, code, *arguments, **options):
+        """The sentence of a run that must fail with `code` and say one thing only."""
+        result = self.run(*arguments, code=code, **options)
+        assert len(result.lines) == 1, result.err
+        return result.lines[0]
+
+
+def _text(argument):
+    return argument if isinstance(argument, (str, bytes, os.PathLike)) else str(argument)
+
+
+def check_orderly(result):
+    assert DONE <= result.code <= PARTIAL, (result.code, result.err)
+    assert "Sanitizer" not in result.err and "runtime error" not in result.err, result.err
+    if result.code not in (DONE, PARTIAL):
+        assert result.lines and result.lines[-1].startswith("brainenc: "), result.err
+
+
+# --- pictures -----------------------------------------------------------------------------------
+
+
+def encode_png(rgb):
+    """8-bit RGB [height][width][3] as a PNG."""
+    height, width, _ = rgb.shape
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = b"".join(b"\0" + row.tobytes() for row in rgb.astype(np.uint8))
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def _png_chunks(data):
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    at = 8
+    while at < len(data):
+        length, kind = struct.unpack(">I4s", data[at : at + 8])
+        body = data[at + 8 : at + 8 + length]
+        assert zlib.crc32(kind + body) == struct.unpack(">I", data[at + 8 + length : at + 12 + length])[0]
+        yield kind, body
+        at += 12 + length
+
+
+def _paeth(a, b, c):
+    p = a + b - c
+    pa, pb, pc = abs(p - a), abs(p - b), abs(p - c)
+    return a if pa <= pb and pa <= pc else b if pb <= pc else c
+
+
+def _unfilter(kind, row, above):
+    """One row of 8-bit RGB by the PNG specification, section 9."""
+    if kind == 0:
+        return row
+    for i in range(len(row)):
+        left, corner = (row[i - 3], above[i - 3]) if i >= 3 else (0, 0)
+        add = (0, left, above[i], (left + above[i]) // 2)[kind] if kind < 4 else _paeth(left, above[i], corner)
+        row[i] = (row[i] + add) & 255
+    return row
+
+
+def decode_png(data):
+    """A PNG of 8-bit RGB as [height][width][3]; checks every CRC."""
+    chunks = list(_png_chunks(data))
+    width, height, *rest = struct.unpack(">IIBBBBB", chunks[0][1])
+    assert rest == [8, 2, 0, 0, 0] and chunks[-1][0] == b"IEND"
+    packed = bytearray(zlib.decompress(b"".join(body for kind, body in chunks if kind == b"IDAT")))
+    stride, above, rows = 3 * width, bytearray(3 * width), []
+    assert len(packed) == height * (stride + 1)
+    for y in range(height):
+        start = y * (stride + 1)
+        above = _unfilter(packed[start], packed[start + 1 : start + 1 + stride], above)
+        rows.append(above)
+    return np.frombuffer(b"".join(rows), np.uint8).reshape(height, width, 3)
+
+
+def write_pictures(folder, count, size, seed=0):
+    """`count` square pictures of noise, named in order. Their paths."""
+    random = np.random.default_rng(seed)
+    folder.mkdir()
+    paths = [folder / f"{i:03}.png" for i in range(count)]
+    for path in paths:
+        path.write_bytes(encode_png(random.integers(0, 256, (size, size, 3))))
+    return paths
+
+
+# --- weights ------------------------------------------------------------------------------------
+
+_SAFETENSORS = {"F32": "<f4", "I32": "<i4", "U8": "u1"}
+
+
+def read_safetensors(path):
+    """(tensors by name, metadata) of a safetensors file."""
+    data = Path(path).read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    metadata = header.pop("__metadata__", {})
+    tensors = {}
+    for name, about in header.items():
+        begin, end = about["data_offsets"]
+        body = data[8 + length + begin : 8 + length + end]
+        tensors[name] = np.frombuffer(body, _SAFETENSORS[about["dtype"]]).reshape(about["shape"])
+    return tensors, metadata
+
+
+class _TorchUnpickler(pickle.Unpickler):
+    """Reads torch's zip form with stand-ins for torch's own classes."""
+
+    def __init__(self, archive, root):
+        super().__init__(archive.open(f"{root}/data.pkl"))
+        self.archive, self.root = archive, root
+
+    def find_class(self, module, name):
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict  # torch hangs an attribute on it
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return lambda storage, offset, shape, strides, *_: np.lib.stride_tricks.as_strided(
+                storage[offset:], shape, [4 * step for step in strides])
+        if module == "torch":
+            return name if name.endswith("Storage") else lambda *_: name
+        if (module, name) == ("argparse", "Namespace"):
+            return SimpleNamespace
+        if module.split(".")[0] == "numpy" or (module, name) == ("_codecs", "encode"):
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"unexpected {module}.{name}")
+
+    def persistent_load(self, pid):
+        kind, storage, key, _, count = pid
+        assert (kind, storage) == ("storage", "FloatStorage")
+        values = np.frombuffer(self.archive.read(f"{self.root}/data/{key}"), "<f4")
+        assert len(values) == count
+        return values
+
+
+def read_pth(path):
+    """What torch.save wrote, tensors as arrays; the archive's CRCs are checked."""
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        root = archive.namelist()[0].split("/")[0]
+        return _TorchUnpickler(archive, root).load()
+
+
+def rewrite_pth(source, target, replace):
+    """Copies a .pth with strings of its pickle replaced by others of the same length."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            if name.endswith("data.pkl"):
+                for before, after in replace.items():
+                    assert len(before) == len(after) and before in data
+                    data = data.replace(before, after)
+            new.writestr(name, data)
+
+
+# --- the data of a subject ----------------------------------------------------------------------
+
+
+def read_rois(folder):
+    """[(name, family, {"lh": mask, "rh": mask})] in query order, from an Algonauts folder; `rest` is the last."""
+    masks = folder / "roi_masks"
+    rois, covered = [], {}
+    for family in FAMILIES:
+        names = np.load(masks / f"mapping_{family}.npy", allow_pickle=True).item()
+        labels = {h: np.load(masks / f"{h}.{family}_challenge_space.npy") for h in ("lh", "rh")}
+        for label in sorted(names):
+            if label != 0:
+                rois.append((names[label], family, {h: labels[h] == label for h in labels}))
+        for h in labels:
+            covered[h] = covered.get(h, False) | (labels[h] != 0)
+    return [*rois, ("rest", None, {h: ~covered[h] for h in covered})]

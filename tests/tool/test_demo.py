@@ -1,0 +1,95 @@
+"""brainenc demo: a model of random numbers, in the formats the real ones have."""
+import json
+
+import numpy as np
+import pytest
+
+from support import SYSTEM, USAGE, decode_png, read_pth, read_rois, read_safetensors
+
+VERTICES = {"lh": 1000, "rh": 1100}
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_the_same_seed_gives_the_same_bytes(tool, demo, tmp_path):
+    tool.run("demo", "-o", tmp_path / "again", "--seed", "1")
+    assert contents(tmp_path / "again") == contents(demo)
+
+
+def test_another_seed_gives_another_model(tool, demo, tmp_path):
+    tool.run("demo", "-o", tmp_path / "other", "--seed", "2")
+    first, second = contents(demo), contents(tmp_path / "other")
+    assert set(first) == set(second)
+    drawn = [path for path in first if path.suffix in (".pth", ".safetensors") or path.name.endswith("_space.npy")]
+    assert len(drawn) == 17 and not [path for path in drawn if first[path] == second[path]]
+
+
+def test_it_says_what_it_wrote_and_that_it_means_nothing(tool, tmp_path):
+    folder = tmp_path / "demo"
+    lines = tool.run("demo", "-o", folder).out.decode().splitlines()
+    names = ["dinov2_demo_pretrain.pth", "checkpoint.pth", "algonauts/subj01", "subj01.safetensors", "picture.png"]
+    assert lines[:-1] == [str(folder / name) for name in names]
+    assert "means nothing" in lines[-1]
+    tool.run("demo", "-o", folder)  # into a folder that is there already
+
+
+def test_its_folder_has_the_layout_of_algonauts(demo):
+    rois = read_rois(demo / "algonauts/subj01")
+    assert [name for name, _, _ in rois] == [
+        "V1v", "V1d", "V2v", "V2d", "V3v", "V3d", "hV4", "EBA", "FBA-1", "FBA-2", "mTL-bodies", "OFA", "FFA-1", "FFA-2",
+        "mTL-faces", "aTL-faces", "OPA", "PPA", "RSC", "OWFA", "VWFA-1", "VWFA-2", "mfs-words", "mTL-words", "rest"]
+    for name, _, masks in rois:
+        for h in ("lh", "rh"):
+            assert masks[h].shape == (VERTICES[h],)
+            assert masks[h].any() == ((name, h) != ("mTL-faces", "rh")), (name, h)
+    assert sum(masks["lh"].astype(int) for _, _, masks in rois).max() > 1  # families overlap
+    for h in ("lh", "rh"):
+        surface = np.load(demo / f"algonauts/subj01/roi_masks/{h}.all-vertices_fsaverage_space.npy")
+        assert surface.shape == (163842,) and surface.sum() == VERTICES[h] and surface.max() == 1
+
+
+def test_its_backbone_is_a_torch_file_with_metas_names(demo):
+    weights = read_pth(demo / "dinov2_demo_pretrain.pth")
+    assert weights["pos_embed"].shape == (1, 1 + 37 * 37, 128)
+    assert weights["patch_embed.proj.weight"].shape == (128, 3, 14, 14)
+    assert weights["blocks.3.attn.qkv.weight"].shape == (384, 128) and "blocks.4.norm1.weight" not in weights
+    assert all(np.isfinite(value).all() and value.std() > 0 for value in weights.values())
+
+
+def test_its_checkpoint_is_as_the_training_program_saves_it(demo):
+    checkpoint = read_pth(demo / "checkpoint.pth")
+    model, args = checkpoint["model"], vars(checkpoint["args"])
+    assert (args["backbone_arch"], args["encoder_arch"], args["readout_res"]) == ("dinov2_q", "transformer", "rois_all")
+    assert (args["num_queries"], args["image_size"], args["lh_vs"], args["rh_vs"]) == (50, None, 1000, 1100)
+    assert model["query_embed.weight"].shape == (50, 128)
+    assert model["lh_embed.0.weight"].shape == (1000, 128) and model["rh_embed.0.bias"].shape == (1100,)
+    assert model["transformer.decoder.layers.0.multihead_attn.in_proj_weight"].shape == (384, 128)
+
+
+def test_its_subject_is_the_import_of_its_checkpoint(tool, demo, tmp_path):
+    output = tmp_path / "subject.safetensors"
+    tool.run("import", demo / "checkpoint.pth", "--data", demo / "algonauts/subj01", "-o", output)
+    (got, got_about), (want, want_about) = read_safetensors(output), read_safetensors(demo / "subj01.safetensors")
+    assert set(got) == set(want) and all(np.array_equal(got[name], want[name]) for name in want)
+    got_about, want_about = json.loads(got_about["brainenc"]), json.loads(want_about["brainenc"])
+    assert want_about.pop("demo") is True and got_about.pop("demo") is False
+    assert got_about == want_about
+
+
+def test_its_picture_is_one(demo):
+    picture = decode_png((demo / "picture.png").read_bytes())
+    assert picture.shape == (425, 425, 3) and picture.std() > 20
+
+
+def test_wrong_command_lines_are_refused(tool, tmp_path):
+    tool.refuses(USAGE, "demo")
+    tool.refuses(USAGE, "demo", tmp_path)
+    assert "--seed" in tool.refuses(USAGE, "demo", "-o", tmp_path / "demo", "--seed", "one")
+
+
+@pytest.mark.parametrize("name", ["nowhere/demo", "file"])
+def test_a_folder_that_cannot_be_made_is_named(tool, tmp_path, name):
+    (tmp_path / "file").write_text("no folder")
+    assert str(tmp_path / name) in tool.refuses(SYSTEM, "demo", "-o", tmp_path / name)

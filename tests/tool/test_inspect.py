@@ -1,0 +1,130 @@
+"""brainenc inspect: what a file is, and no crash on any file."""
+import json
+import re
+import struct
+
+import pytest
+
+from support import CASE, DATA, DONE, GOLDEN, MISSING, USAGE
+
+CORRUPT = GOLDEN / "corrupt"
+# What tests/golden/corrupt/README.md calls a control or a valid file; some others may be read or refused, if only correctly:
+# big endian numbers, deep nesting, and 2.4e1 for the integer 24.
+VALID = {"valid_reference.pth", "valid_handmade.pth", "valid_reference.safetensors", "valid_reference.npy", "fortran_order.npy"}
+EITHER = {"big_endian.npy", "pickle_deep.pth", "float_offsets.safetensors"}
+
+
+def inspect(tool, path, *options):
+    return tool.run("inspect", path, *options).out.decode()
+
+
+def test_a_checkpoint_says_what_it_predicts_and_what_is_missing(tool):
+    path = CASE / "subj01/rois_all/checkpoint.pth"
+    text = inspect(tool, path)
+    assert text.startswith(f"{path}: a checkpoint")
+    for words in ("300 left and 320 right vertices of subj01", "dinov2_q, enc_output_layer 1", "rois_all, 50 queries",
+                  "16 heads", "width 96", "0.5552", "the backbone's weights (96 channels)", "ROI masks", "--data"):
+        assert words in text
+    assert re.search(r"supported +yes", text)
+
+
+def test_a_checkpoint_of_another_layer_is_told_apart(tool):
+    text = inspect(tool, GOLDEN / "variants/dinov2q_enc3/checkpoint.pth")
+    assert "dinov2_q, enc_output_layer 3" in text
+
+
+@pytest.mark.parametrize("name, naming", [("dinov2_small_pretrain.pth", "Meta's names"),
+                                          ("dinov2_small.safetensors", "Hugging Face's names")])
+def test_a_backbone_is_recognised_in_both_namings(tool, name, naming):
+    text = inspect(tool, CASE / name)
+    for words in ("a vision backbone", "dinov2", naming, "width 96, 4 blocks, 12 heads", "feed-forward 384",
+                  "patches of 14 pixels", "37 x 37"):
+        assert words in text
+    assert ("unverified" in text) == (name == "dinov2_small_pretrain.pth")  # only config.json tells the number of heads
+
+
+def test_backbone_heads_tells_what_the_file_does_not(tool):
+    text = inspect(tool, CASE / "dinov2_small_pretrain.pth", "--backbone-heads", 6)
+    assert "6 heads" in text and "unverified" not in text
+    assert "7 heads" in tool.refuses(USAGE, "inspect", CASE / "dinov2_small_pretrain.pth", "--backbone-heads", 7)
+
+
+@pytest.mark.parametrize("name", ["dinov2_small_legacy.pth", "dinov2_small_f16.pth", "dinov2_small_bf16.pth"])
+def test_older_and_smaller_formats_of_a_backbone_are_read(tool, name):
+    assert "width 96, 4 blocks" in inspect(tool, GOLDEN / "legacy_pth" / name)
+
+
+def test_a_subject_lists_its_rois(tool, subject, demo):
+    text = inspect(tool, subject)
+    assert text.startswith(f"{subject}: a subject\n")
+    assert re.search(r"^  mTL-faces +16 left, 0 right, floc-faces$", text, re.M)
+    assert re.search(r"^  rest +39 left, 42 right$", text, re.M)
+    assert "300 left and 320 right vertices" in text
+    assert "demo: random weights" in inspect(tool, demo / "subj01.safetensors")
+
+
+def test_arrays_and_pictures_tell_their_shape(tool):
+    assert "F32 [2][50][961]" in inspect(tool, CASE / "expected/attention.npy")
+    assert "I64 [3][4]" in inspect(tool, CORRUPT / "fortran_order.npy")
+    assert re.search(r"PNG.*\n.*500 x 333", inspect(tool, CASE / "images/c_500x333.png"))
+
+
+def test_tensors_are_listed_when_asked(tool):
+    path = CASE / "dinov2_small_pretrain.pth"
+    assert "blocks.3.attn.qkv.weight" not in inspect(tool, path)
+    assert re.search(r"blocks\.3\.attn\.qkv\.weight +F32 \[288\]\[96\]", inspect(tool, path, "--tensors"))
+
+
+def test_json_is_one_object_a_file(tool, subject):
+    paths = [CASE / "subj01/rois_all/checkpoint.pth", CASE / "dinov2_small.safetensors", subject,
+             CASE / "expected/attention.npy", CASE / "images/a_425.png", CORRUPT / "valid_reference.safetensors"]
+    answers = [json.loads(line) for line in tool.run("inspect", *paths, "--json").out.splitlines()]
+    assert [a["file"] for a in answers] == [str(p) for p in paths]
+    assert all(a["kind"] for a in answers)
+    assert answers[0]["predicts"] == "300 left and 320 right vertices of subj01" and answers[0]["supported"] == "yes"
+    with_tensors = json.loads(inspect(tool, subject, "--json", "--tensors"))
+    assert "members.0.query_embed.weight" in json.dumps(with_tensors)
+
+
+@pytest.mark.parametrize("path", sorted(CORRUPT.iterdir()), ids=lambda path: path.name)
+def test_a_damaged_file_is_refused_in_one_sentence(tool, path):
+    wanted = DONE if path.name in VALID else (DONE, DATA) if path.name in EITHER else DATA
+    result = tool.run("inspect", path, code=wanted)
+    if result.code == DATA:
+        assert result.out == b"" and len(result.lines) == 1 and result.lines[0].startswith(f"brainenc: {path}: ")
+    as_json = tool.run("inspect", path, "--json", code=result.code)
+    assert as_json.err == result.err
+    if result.code == DONE:
+        json.loads(as_json.out)
+
+
+def test_a_missing_file_is_told_apart_from_a_damaged_one(tool, tmp_path):
+    assert str(tmp_path / "no.pth") in tool.refuses(MISSING, "inspect", tmp_path / "no.pth")
+    tool.refuses(USAGE, "inspect")
+
+
+def test_a_folder_is_refused(tool, tmp_path):
+    assert str(tmp_path) in tool.run("inspect", tmp_path, code=(1, DATA)).lines[0]
+
+
+def test_one_bad_file_does_not_hide_the_others(tool):
+    result = tool.run("inspect", CORRUPT / "empty.pth", CASE / "images/a_425.png", code=DATA)
+    assert b"425 x 425" in result.out and "empty.pth" in result.err
+
+
+def write_one_tensor(path, name):
+    header = json.dumps({name: {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + b"\0")
+
+
+def test_names_in_a_file_cannot_command_a_terminal(tool, tmp_path):
+    path = tmp_path / "evil.safetensors"
+    write_one_tensor(path, "\x1b[2Jevil\r\n")
+    result = tool.run("inspect", path, "--tensors", code=(DONE, DATA))
+    assert not {"\x1b", "\r"} & set(result.out.decode() + result.err)
+
+
+def test_a_long_name_is_listed_whole(tool, tmp_path):
+    path = tmp_path / "long.safetensors"
+    write_one_tensor(path, "n" * 2000)
+    assert "n" * 2000 in inspect(tool, path, "--tensors")
