@@ -3,9 +3,7 @@
 #include <string.h>
 
 #include "clients/brainenc/tool.h"
-#include "core/answer/maps.h"
 #include "core/base/memory.h"
-#include "core/files/npy.h"
 
 static const char help[] =
     "usage: brainenc attention IMAGE --roi NAMES --backbone FILE --subject FILE [OPTION]...\n\n"
@@ -126,66 +124,19 @@ static be_status write_json(const job *self, be_error *error)
     return status;
 }
 
-static be_status write_npy(const job *self, be_error *error)
+static be_status write_file(const job *self, bool png, be_error *error)
 {
-    const be_subject_info *info = subject_info(self);
-    size_t cells = count_cells(self), heads = self->maps.heads ? info->heads : 1;
-    size_t hemispheres = (size_t)self->maps.hemispheres[BE_LEFT] + (size_t)self->maps.hemispheres[BE_RIGHT];
-    const float *attention = self->maps.heads ? self->answer.attention_heads : self->answer.attention;
-    void *memory;
-    be_status status = be_allocate(&memory, self->selection.count * hemispheres * heads * cells, sizeof(float), "maps", error);
-    if (status != BE_OK)
-        return status;
-    float *next = memory;
-    for (size_t g = 0; g < self->selection.count; g++) {
-        for (int h = BE_LEFT; h < BE_HEMISPHERES; h++) {
-            for (size_t head = 0; head < heads && self->maps.hemispheres[h]; head++, next += cells)
-                be_map_of_group(info, &self->selection.groups[g], (be_hemisphere)h, attention + head * info->queries * cells,
-                                cells, next);
-        }
-    }
-    const size_t mean[] = {self->selection.count, hemispheres, self->picture.about.rows, self->picture.about.columns};
-    const size_t each[] = {self->selection.count, hemispheres, heads, self->picture.about.rows, self->picture.about.columns};
-    status = be_npy_write(self->output, BE_DTYPE_F32, self->maps.heads ? 5 : 4, self->maps.heads ? each : mean, memory, error);
-    free(memory);
-    return status;
-}
-
-static be_status draw(const job *self, be_hemisphere hemisphere, be_image *out, be_error *error)
-{
-    size_t cells = count_cells(self);
-    void *map;
-    be_status status = be_allocate(&map, cells, sizeof(float), "a map", error);
-    if (status != BE_OK)
-        return status;
-    be_map_of_group(subject_info(self), &self->selection.groups[0], hemisphere, self->answer.attention, cells, map);
-    status = be_map_overlay(&self->picture.input, map, self->picture.about.rows, self->picture.about.columns,
-                            be_model_backbone(self->engine.model)->patch, out, error);
-    free(map);
-    return status;
-}
-
-static be_status write_png(const job *self, be_error *error)
-{
-    be_image drawn[BE_HEMISPHERES] = {{0}}, beside = {0};
     unsigned char *bytes;
     size_t size;
-    be_status status = BE_OK;
-    for (int h = BE_LEFT; h < BE_HEMISPHERES && status == BE_OK; h++) {
-        if (self->maps.hemispheres[h])
-            status = draw(self, (be_hemisphere)h, &drawn[h], error);
-    }
-    bool both = self->maps.hemispheres[BE_LEFT] && self->maps.hemispheres[BE_RIGHT];
-    if (status == BE_OK && both)
-        status = be_images_beside(&drawn[BE_LEFT], &drawn[BE_RIGHT], &beside, error);
-    const be_image *whole = both ? &beside : &drawn[self->maps.hemispheres[BE_RIGHT] ? BE_RIGHT : BE_LEFT];
-    if (status == BE_OK && (status = be_image_encode_png(whole, &bytes, &size, error)) == BE_OK) {
-        status = write_output(self->output, bytes, size, error);
-        free(bytes);
-    }
-    be_image_free(&drawn[BE_LEFT]);
-    be_image_free(&drawn[BE_RIGHT]);
-    be_image_free(&beside);
+    be_status status = png ? be_answer_attention_png(subject_info(self), be_model_backbone(self->engine.model)->patch,
+                                                     &self->picture.about, &self->picture.input, &self->answer,
+                                                     &self->selection, &self->maps, &bytes, &size, error)
+                           : be_answer_attention_npy(subject_info(self), &self->picture.about, &self->answer, &self->selection,
+                                                     &self->maps, &bytes, &size, error);
+    if (status != BE_OK)
+        return status;
+    status = write_output(self->output, bytes, size, error);
+    free(bytes);
     return status;
 }
 
@@ -213,8 +164,8 @@ static be_status run(job *self, be_error *error)
     if (status != BE_OK)
         return status;
     if (self->output && ends_with(self->output, ".png"))
-        return write_png(self, error);
-    return self->output && ends_with(self->output, ".npy") ? write_npy(self, error) : write_json(self, error);
+        return write_file(self, true, error);
+    return self->output && ends_with(self->output, ".npy") ? write_file(self, false, error) : write_json(self, error);
 }
 
 static int run_attention(int argc, char **argv)

@@ -35,8 +35,8 @@ static int parse(int argc, char **argv, be_import_options *options)
         return tool_usage("--data is missing: the subject's Algonauts folder, for the ROI masks");
     if (!options->output)
         return tool_usage("-o is missing: the subject file to write");
-    if (options->name && (!*options->name || strlen(options->name) >= BE_SUBJECT_NAME_SIZE))
-        return tool_usage("--name: 1 to %d bytes", BE_SUBJECT_NAME_SIZE - 1);
+    if (options->name && !be_name_is_plain(options->name))
+        return tool_usage("--name: 1 to %d printable bytes, no comma", BE_SUBJECT_NAME_SIZE - 1);
     return EXIT_DONE;
 }
 

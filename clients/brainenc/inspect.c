@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "clients/brainenc/tool.h"
+#include "core/files/json.h"
 #include "core/files/mapped_file.h"
 #include "core/files/npy.h"
 #include "core/files/tensor_file.h"
@@ -20,7 +21,9 @@ static const char help[] =
 
 /* Facts about a file, in order, as lines for people and as one JSON object. */
 typedef struct report {
-    be_text lines, json;
+    be_text lines;
+    be_json json;
+    cJSON *section; /* the object of `json` that facts go into */
 } report;
 
 static void begin(report *to, const char *path, const char *kind)
@@ -29,10 +32,15 @@ static void begin(report *to, const char *path, const char *kind)
     be_text_add(&to->lines, ": ");
     be_text_add(&to->lines, kind);
     be_text_add(&to->lines, "\n");
-    be_text_add(&to->json, "{\"file\":");
-    be_text_add_json_string(&to->json, path);
-    be_text_add(&to->json, ",\"kind\":");
-    be_text_add_json_string(&to->json, kind);
+    to->section = to->json.root;
+    be_json_text(&to->json, to->section, "file", path);
+    be_json_text(&to->json, to->section, "kind", kind);
+}
+
+/* The facts that follow are about parts with names of their own, which may be any. */
+static void begin_section(report *to, const char *key)
+{
+    to->section = be_json_object(&to->json, to->json.root, key);
 }
 
 /* Names out of a file must not command the terminal: '?' stands for control characters. */
@@ -54,10 +62,7 @@ static void tell(report *to, const char *key, const char *value)
     be_text_add(&to->lines, " ");
     add_visible(&to->lines, value);
     be_text_add(&to->lines, "\n");
-    be_text_add(&to->json, ",");
-    be_text_add_json_string(&to->json, key);
-    be_text_add(&to->json, ":");
-    be_text_add_json_string(&to->json, value);
+    be_json_text(&to->json, to->section, key, value);
 }
 
 static void tell_format(report *to, const char *key, const char *format, ...) __attribute__((format(printf, 3, 4)));
@@ -77,6 +82,8 @@ static void describe_tensors(const be_tensor_file *file, bool all, report *to)
 {
     size_t count = be_tensor_file_count(file);
     tell_format(to, "tensors", "%zu", count);
+    if (all)
+        begin_section(to, "tensor_shapes");
     for (size_t i = 0; i < count && all; i++) {
         const be_tensor *tensor = be_tensor_file_at(file, i);
         char shape[160] = "";
@@ -154,12 +161,14 @@ static be_status describe_subject(const char *path, report *to, be_error *error)
     tell_format(to, "images", "%zu x %zu pixels", info->image_size, info->image_size);
     if (info->has_validation)
         tell_format(to, "validation", "%.4f mean correlation, as training recorded it", info->validation);
-    for (size_t r = 0; r < info->rois.count; r++)
-        tell_format(to, info->rois.rois[r].name, "%zu left, %zu right%s%s", info->rois.rois[r].n_vertices[BE_LEFT],
-                    info->rois.rois[r].n_vertices[BE_RIGHT], *info->rois.rois[r].family ? ", " : "", info->rois.rois[r].family);
     tell(to, "weights", info->weights_hash);
     if (*info->unverified)
         tell(to, "unverified", info->unverified);
+    begin_section(to, "rois");
+    for (size_t r = 0; r < info->rois.count; r++)
+        tell_format(to, info->rois.rois[r].name, "%zu left, %zu right%s%s", info->rois.rois[r].n_vertices[BE_LEFT],
+                    info->rois.rois[r].n_vertices[BE_RIGHT], *info->rois.rois[r].family ? ", " : "", info->rois.rois[r].family);
+    to->section = to->json.root;
     be_subject_close(subject);
     return BE_OK;
 }
@@ -236,7 +245,26 @@ static be_status describe(const char *path, size_t heads, bool all, report *to, 
     else
         status = describe_weights(path, heads, all, to, error);
     be_mapped_file_close(&file);
-    be_text_add(&to->json, "}\n");
+    return status;
+}
+
+static be_status inspect_file(const char *path, size_t heads, bool tensors, bool json, be_error *error)
+{
+    report to = {.json = be_json_begin()};
+    char *text = NULL;
+    be_status status = describe(path, heads, tensors, &to, error);
+    if (status == BE_OK && json && (status = be_json_print(&to.json, &text, error)) == BE_OK) {
+        to.lines.length = 0;
+        be_text_add(&to.lines, text);
+        be_text_add(&to.lines, "\n");
+    }
+    if (status == BE_OK)
+        status = be_text_finish(&to.lines, error);
+    if (status == BE_OK)
+        status = write_output(NULL, to.lines.bytes, to.lines.length, error);
+    be_json_discard(&to.json);
+    free(text);
+    free(to.lines.bytes);
     return status;
 }
 
@@ -264,18 +292,9 @@ static int run_inspect(int argc, char **argv)
     if (optind == argc)
         return tool_usage("inspect: no file is named");
     for (; optind < argc; optind++) {
-        report to = {0};
         be_error error;
-        be_status status = describe(argv[optind], heads, tensors, &to, &error);
-        const be_text *text = json ? &to.json : &to.lines;
-        if (status == BE_OK)
-            status = be_text_finish(text, &error);
-        if (status == BE_OK)
-            status = write_output(NULL, text->bytes, text->length, &error);
-        if (status != BE_OK)
+        if (inspect_file(argv[optind], heads, tensors, json, &error) != BE_OK)
             code = tool_fail(&error);
-        free(to.lines.bytes);
-        free(to.json.bytes);
     }
     return code;
 }

@@ -2,10 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "clients/brainenc/stream.h"
-#include "clients/brainenc/tool.h"
+#include "clients/brainenc/predict.h"
 #include "core/base/memory.h"
-#include "core/files/atomic_file.h"
 #include "core/files/hash.h"
 #include "core/files/npy.h"
 
@@ -25,43 +23,11 @@ static const char help[] =
     "  --restart           throw away what an interrupted run with the same -o left; otherwise the run goes on from there\n\n"
     "example: brainenc predict a.png b.jpg --backbone dinov2_vitb14_pretrain.pth --subject subj01.safetensors -o pred.npy\n";
 
-typedef enum kind { KIND_TABLE, KIND_JSON, KIND_NPY } kind;
-
-/* What the command line asks for. */
-typedef struct request {
-    compute_options compute;
-    file_list images;
-    const char *output, *rois, *attention, *what;
-    bool json, skip_broken, restart;
-    kind kind;
-} request;
-
-/* A run under way. */
-typedef struct job {
-    const request *ask;
-    engine engine;
-    stream_plan plan;
-    stream *stream;                  /* NULL: to standard output */
-    char run[BE_HASH_SIZE], head[BE_NPY_HEADER_MAX];
-    failure_list failures;
-    progress bar;
-    be_roi_selection only[MOST_SUBJECTS], attention[MOST_SUBJECTS]; /* of each subject; count 0: not asked */
-    size_t n_subjects, batch;        /* images computed at a time */
-    picture *pictures;               /* [batch] */
-    be_output *outputs;              /* [batch * n_subjects] */
-    be_image *inputs;                /* [batch]: of the good pictures, next to each other */
-    be_timing *timings;              /* [batch] */
-    uint32_t *columns[BE_HEMISPHERES]; /* npy: which vertices are written */
-    size_t n_columns[BE_HEMISPHERES];
-    size_t first;                    /* image number of pictures[0] */
-    size_t written;                  /* predictions in the JSON so far */
-} job;
-
 /* --- the command line ----------------------------------------------------------------------------- */
 
 enum { OPTION_JSON = 256, OPTION_ROIS, OPTION_WHAT, OPTION_ATTENTION, OPTION_LIST, OPTION_ON_ERROR, OPTION_RESTART };
 
-static int parse(int argc, char **argv, request *ask)
+static int parse(int argc, char **argv, predict_request *ask)
 {
     static const struct option own[] = {
         {"json", no_argument, NULL, OPTION_JSON}, {"rois", required_argument, NULL, OPTION_ROIS},
@@ -106,7 +72,7 @@ static int parse(int argc, char **argv, request *ask)
     return EXIT_DONE;
 }
 
-static int check(request *ask)
+static int check(predict_request *ask)
 {
     if (ask->images.count == 0)
         return tool_usage("predict: no picture is named");
@@ -129,14 +95,9 @@ static int check(request *ask)
 
 /* --- setting up ----------------------------------------------------------------------------------- */
 
-static const be_subject_info *subject_info(const job *self, size_t subject)
+static be_status make_output(const predict_job *self, size_t subject, be_output *output, be_error *error)
 {
-    return be_subject_get_info(be_model_subject(self->engine.model, subject));
-}
-
-static be_status make_output(const job *self, size_t subject, be_output *output, be_error *error)
-{
-    const be_subject_info *info = subject_info(self, subject);
+    const be_subject_info *info = predict_subject(self, subject);
     size_t tokens = self->ask->compute.tokens ? self->ask->compute.tokens : BE_DEFAULT_TOKENS;
     void *memory;
     be_status status = be_allocate(&memory, info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT], sizeof(float), "answers",
@@ -152,7 +113,7 @@ static be_status make_output(const job *self, size_t subject, be_output *output,
     return status;
 }
 
-static be_status make_buffers(job *self, be_error *error)
+static be_status make_buffers(predict_job *self, be_error *error)
 {
     void *memory;
     size_t total = self->batch * self->n_subjects;
@@ -177,32 +138,32 @@ static be_status make_buffers(job *self, be_error *error)
     return status;
 }
 
-static be_status select_rois(job *self, be_error *error)
+static be_status select_rois(predict_job *self, be_error *error)
 {
     be_status status = BE_OK;
     for (size_t s = 0; s < self->n_subjects && status == BE_OK; s++) {
-        const be_roi_set *rois = &subject_info(self, s)->rois;
+        const be_roi_set *rois = &predict_subject(self, s)->rois;
         if (self->ask->rois)
             status = be_roi_select(rois, self->ask->rois, &self->only[s], error);
         if (status == BE_OK && self->ask->attention)
             status = be_roi_select(rois, self->ask->attention, &self->attention[s], error);
     }
     for (int h = BE_LEFT; h < BE_HEMISPHERES && status == BE_OK; h++)
-        status = be_answer_vertices(subject_info(self, 0), self->ask->rois ? &self->only[0] : NULL, (be_hemisphere)h,
+        status = be_answer_vertices(predict_subject(self, 0), self->ask->rois ? &self->only[0] : NULL, (be_hemisphere)h,
                                     &self->columns[h], &self->n_columns[h], error);
     return status;
 }
 
 /* A hash over all that decides the results but the pictures' content: their names, weights and options. What becomes of a
  * broken picture is not in it, so that a run which one has stopped can go on past it with --on-error=nan. */
-static be_status hash_run(const job *self, char hash[BE_HASH_SIZE], be_error *error)
+static be_status hash_run(const predict_job *self, char hash[BE_HASH_SIZE], be_error *error)
 {
-    const request *ask = self->ask;
+    const predict_request *ask = self->ask;
     be_text text = {0};
     be_text_add_format(&text, "brainenc " BRAINENC_VERSION " %s %zu %zu\n", be_model_backbone_hash(self->engine.model),
                        be_model_backbone(self->engine.model)->heads, ask->images.count);
     for (size_t s = 0; s < self->n_subjects; s++)
-        be_text_add_format(&text, "%s\n", subject_info(self, s)->weights_hash);
+        be_text_add_format(&text, "%s\n", predict_subject(self, s)->weights_hash);
     be_text_add_format(&text, "%s %s %s %zu %zu\n", be_fit_name(ask->compute.fit), ask->what,
                        be_session_isa(self->engine.session), ask->compute.tokens, ask->compute.pixels);
     be_text_add(&text, ask->rois ? ask->rois : "");
@@ -219,10 +180,10 @@ static be_status hash_run(const job *self, char hash[BE_HASH_SIZE], be_error *er
     return status;
 }
 
-static be_status open_results(job *self, be_error *error)
+static be_status open_results(predict_job *self, be_error *error)
 {
     static const char json_head[] = "{\"predictions\":[\n";
-    const request *ask = self->ask;
+    const predict_request *ask = self->ask;
     size_t length = sizeof json_head - 1, shape[] = {ask->images.count, self->n_columns[BE_LEFT] + self->n_columns[BE_RIGHT]};
     be_status status = BE_OK;
     if (!ask->output) {
@@ -249,7 +210,7 @@ static be_status open_results(job *self, be_error *error)
     return BE_OK;
 }
 
-static be_status set_up(job *self, be_error *error)
+static be_status set_up(predict_job *self, be_error *error)
 {
     be_status status = open_engine(&self->ask->compute, &self->engine, error);
     if (status != BE_OK)
@@ -264,9 +225,9 @@ static be_status set_up(job *self, be_error *error)
     return status == BE_OK ? open_results(self, error) : status;
 }
 
-static void clean_up(job *self)
+static void clean_up(predict_job *self)
 {
-    free(self->failures.text.bytes);
+    failure_list_free(&self->failures);
     for (size_t i = 0; self->outputs && i < self->batch * self->n_subjects; i++) {
         free(self->outputs[i].vertices);
         free(self->outputs[i].attention);
@@ -284,119 +245,18 @@ static void clean_up(job *self)
     close_engine(&self->engine);
 }
 
-/* --- results -------------------------------------------------------------------------------------- */
-
-static void add_row(const job *self, be_text *text, const be_output *output)
-{
-    for (int h = BE_LEFT; h < BE_HEMISPHERES; h++) {
-        const float *values = output->vertices + (h == BE_LEFT ? 0 : subject_info(self, 0)->n_vertices[BE_LEFT]);
-        for (size_t i = 0; i < self->n_columns[h]; i++)
-            be_text_add_bytes(text, (const char *)&values[self->columns[h][i]], sizeof *values);
-    }
-}
-
-static void add_empty_row(const job *self, be_text *text)
-{
-    static const unsigned char not_a_number[4] = {0, 0, 0xc0, 0x7f};
-    for (size_t i = 0; i < self->n_columns[BE_LEFT] + self->n_columns[BE_RIGHT]; i++)
-        be_text_add_bytes(text, (const char *)not_a_number, sizeof not_a_number);
-}
-
-static be_status add_json(job *self, be_text *text, size_t subject, const picture *from, const be_output *output,
-                          const be_timing *timing, be_error *error)
-{
-    const request *ask = self->ask;
-    be_answer_options options = {.vertices = strcmp(ask->what, "rois") != 0, .rois = strcmp(ask->what, "vertices") != 0,
-                                 .only = ask->rois ? &self->only[subject] : NULL,
-                                 .attention = ask->attention ? &self->attention[subject] : NULL};
-    be_answer_timing times = {.decode = from->decode_ms, .backbone = 1e3 * timing->backbone,
-                              .encoder = 1e3 * timing->encoder};
-    times.total = times.decode + times.backbone + times.encoder;
-    if (self->written++ > 0)
-        be_text_add(text, ",\n");
-    char *prediction;
-    be_status status = be_answer_prediction(self->engine.model, subject, &from->about, output, &options, &times, &prediction,
-                                            error);
-    if (status != BE_OK)
-        return status;
-    be_text_add(text, prediction);
-    free(prediction);
-    return BE_OK;
-}
-
-static void add_cell(be_text *text, const be_roi *roi, be_hemisphere hemisphere, const float *values)
-{
-    double sum = 0;
-    for (size_t i = 0; i < roi->n_vertices[hemisphere]; i++)
-        sum += values[roi->vertices[hemisphere][i]];
-    if (roi->n_vertices[hemisphere] == 0)
-        be_text_add_format(text, "  %9s %6s", "-", "0");
-    else
-        be_text_add_format(text, "  %9.4f %6zu", sum / (double)roi->n_vertices[hemisphere], roi->n_vertices[hemisphere]);
-}
-
-static void add_table(const job *self, be_text *text, size_t subject, const picture *from, const be_output *output)
-{
-    const be_subject_info *info = subject_info(self, subject);
-    be_text_add(text, from->about.name);
-    be_text_add_format(text, "  (%s%s)\n  %-12s  %9s %6s  %9s %6s\n", info->name, info->demo ? ", demo: random weights" : "",
-                       "ROI", "lh mean", "n", "rh mean", "n");
-    for (size_t r = 0; r < info->rois.count; r++) {
-        const be_roi_selection *only = &self->only[subject];
-        bool wanted = only->count == 0;
-        for (size_t g = 0; g < only->count; g++) {
-            for (size_t m = 0; m < only->groups[g].n_members; m++)
-                wanted |= only->groups[g].members[m] == r;
-        }
-        if (!wanted)
-            continue;
-        be_text_add_format(text, "  %-12s", info->rois.rois[r].name);
-        add_cell(text, &info->rois.rois[r], BE_LEFT, output->vertices);
-        add_cell(text, &info->rois.rois[r], BE_RIGHT, output->vertices + info->n_vertices[BE_LEFT]);
-        be_text_add(text, "\n");
-    }
-}
-
-/* The results of one good picture, for all subjects. */
-static be_status add_picture(job *self, be_text *text, const picture *from, const be_output *outputs,
-                             const be_timing *timing, be_error *error)
-{
-    be_status status = BE_OK;
-    for (size_t s = 0; s < self->n_subjects && status == BE_OK; s++) {
-        if (self->ask->kind == KIND_NPY)
-            add_row(self, text, &outputs[s]);
-        else if (self->ask->kind == KIND_JSON)
-            status = add_json(self, text, s, from, &outputs[s], timing, error);
-        else
-            add_table(self, text, s, from, &outputs[s]);
-    }
-    return status;
-}
-
-/* A picture that could not be read: with --on-error=nan it is noted and leaves an empty row, otherwise it ends the run. */
-static be_status note_failure(job *self, be_text *text, const picture *from, be_error *error)
-{
-    if (!self->ask->skip_broken)
-        return be_fail(error, from->status, "%s", from->error.message);
-    progress_break(&self->bar);
-    fprintf(stderr, "brainenc: %s\n", from->error.message);
-    if (self->ask->kind == KIND_NPY)
-        add_empty_row(self, text);
-    return failure_list_add(&self->failures, from->about.name, from->error.message, error);
-}
-
 /* --- running -------------------------------------------------------------------------------------- */
 
 static void read_one(void *context, size_t index, size_t worker)
 {
-    job *self = context;
+    predict_job *self = context;
     (void)worker;
     read_picture(self->ask->images.paths[self->first + index], &self->ask->compute, self->engine.model,
                  &self->pictures[index]);
 }
 
 /* Writes the first `size` bytes of `text`, the results of `count` pictures. */
-static be_status write_results(job *self, const be_text *text, size_t size, size_t count, be_error *error)
+static be_status write_results(predict_job *self, const be_text *text, size_t size, size_t count, be_error *error)
 {
     const char *bytes = text->bytes ? text->bytes : "";
     be_status status = be_text_finish(text, error);
@@ -410,7 +270,7 @@ static be_status write_results(job *self, const be_text *text, size_t size, size
 
 /* Reads, predicts and writes `count` pictures; when one cannot be read and that ends the run, what came before it is still
  * written. */
-static be_status run_batch(job *self, size_t count, be_error *error)
+static be_status run_batch(predict_job *self, size_t count, be_error *error)
 {
     be_text text = {0};
     size_t good = 0, done = 0, size = 0; /* `size`: of the text that belongs to the `done` pictures */
@@ -422,9 +282,9 @@ static be_status run_batch(job *self, size_t count, be_error *error)
     be_status status = be_session_predict(self->engine.session, self->inputs, good, self->outputs, self->timings, error);
     for (size_t i = 0, next = 0; i < count && status == BE_OK; i++) {
         if (self->pictures[i].status != BE_OK) {
-            status = note_failure(self, &text, &self->pictures[i], error);
+            status = predict_note_failure(self, &text, &self->pictures[i], error);
         } else {
-            status = add_picture(self, &text, &self->pictures[i], &self->outputs[next * self->n_subjects],
+            status = predict_add_picture(self, &text, &self->pictures[i], &self->outputs[next * self->n_subjects],
                                  &self->timings[next], error);
             next++;
         }
@@ -440,58 +300,14 @@ static be_status run_batch(job *self, size_t count, be_error *error)
     return status == BE_OK ? written : status;
 }
 
-/* FILE.npy.json: what the rows and columns of the array are. */
-static be_status write_description(const job *self, be_error *error)
-{
-    const be_subject_info *info = subject_info(self, 0);
-    char path[4096];
-    be_text text = {0};
-    be_text_add(&text, "{\"subject\":");
-    be_text_add_json_string(&text, info->name);
-    be_text_add_format(&text, ",\"demo\":%s,\"weights\":\"%s\",\"units\":", info->demo ? "true" : "false", info->weights_hash);
-    be_text_add_json_string(&text, info->units);
-    be_text_add_format(&text, ",\"fit\":\"%s\",\"columns\":{\"lh\":%zu,\"rh\":%zu}", be_fit_name(self->ask->compute.fit),
-                       self->n_columns[BE_LEFT], self->n_columns[BE_RIGHT]);
-    for (int h = BE_LEFT; h < BE_HEMISPHERES && self->ask->rois; h++) {
-        be_text_add_format(&text, ",\"%s_indices\":[", be_hemisphere_name((be_hemisphere)h));
-        for (size_t i = 0; i < self->n_columns[h]; i++)
-            be_text_add_format(&text, "%s%u", i ? "," : "", self->columns[h][i]);
-        be_text_add(&text, "]");
-    }
-    be_text_add(&text, ",\"failed\":[");
-    be_text_add(&text, failure_list_text(&self->failures));
-    be_text_add(&text, "],\"rows\":[");
-    for (size_t i = 0; i < self->ask->images.count; i++) {
-        be_text_add(&text, i ? ",\n" : "\n");
-        be_text_add_json_string(&text, self->ask->images.paths[i]);
-    }
-    be_text_add(&text, "\n]}\n");
-    be_status status = be_text_finish(&text, error);
-    if (status == BE_OK && snprintf(path, sizeof path, "%s.json", self->ask->output) >= (int)sizeof path)
-        status = be_fail(error, BE_ERROR_ARGUMENT, "-o: the path is too long");
-    if (status == BE_OK)
-        status = be_atomic_file_save(path, text.bytes, text.length, error);
-    free(text.bytes);
-    return status;
-}
-
-static be_status finish(job *self, be_error *error)
+static be_status finish(predict_job *self, be_error *error)
 {
     be_text tail = {0};
     be_status status = BE_OK;
     if (self->ask->kind == KIND_NPY)
-        status = write_description(self, error);
-    if (self->ask->kind == KIND_JSON) {
-        be_text_add(&tail, "\n]");
-        if (self->failures.count > 0) {
-            be_text_add(&tail, ",\"failed\":[");
-            be_text_add(&tail, failure_list_text(&self->failures));
-            be_text_add(&tail, "]");
-        }
-        be_text_add(&tail, "}\n");
-        if (status == BE_OK)
-            status = be_text_finish(&tail, error);
-    }
+        status = predict_write_description(self, error);
+    if (self->ask->kind == KIND_JSON)
+        status = predict_make_tail(self, &tail, error);
     const char *bytes = tail.bytes ? tail.bytes : "";
     if (status == BE_OK && self->stream) {
         stream *ending = self->stream;
@@ -504,7 +320,7 @@ static be_status finish(job *self, be_error *error)
     return status;
 }
 
-static be_status run(job *self, be_error *error)
+static be_status run(predict_job *self, be_error *error)
 {
     size_t total = self->ask->images.count;
     be_status status = set_up(self, error);
@@ -529,14 +345,14 @@ static be_status run(job *self, be_error *error)
 
 static int run_predict(int argc, char **argv)
 {
-    request ask = {.what = "both"};
+    predict_request ask = {.what = "both"};
     be_error error;
     compute_options_default(&ask.compute);
     int code = parse(argc, argv, &ask);
     if (code == EXIT_DONE)
         code = check(&ask);
     if (code == EXIT_DONE) {
-        job self = {.ask = &ask};
+        predict_job self = {.ask = &ask};
         if (run(&self, &error) != BE_OK)
             code = tool_fail(&error);
         else if (self.failures.count > 0)

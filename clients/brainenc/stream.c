@@ -10,8 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cjson/cJSON.h>
-
+#include "core/answer/text.h"
 #include "core/base/clock.h"
 #include "core/base/memory.h"
 #include "core/files/mapped_file.h"
@@ -25,7 +24,7 @@ struct stream {
     char partial[PATH_SIZE], journal[PATH_SIZE], new_journal[PATH_SIZE];
     char seen[BE_HASH_SIZE]; /* names, sizes and times of change of the images done, hashed */
     size_t done, offset;     /* images and bytes in OUT.partial */
-    size_t failures_size;    /* of the failures' text, those of the images done */
+    size_t n_failures;       /* of the images done */
     size_t safe;             /* images the journal promises */
     double saved;            /* when it was written */
 };
@@ -52,18 +51,31 @@ static bool write_all(int descriptor, const char *bytes, size_t size)
 
 be_status failure_list_add(failure_list *list, const char *image, const char *message, be_error *error)
 {
-    be_text_add(&list->text, list->count ? ",{\"image\":" : "{\"image\":");
-    be_text_add_json_string(&list->text, image);
-    be_text_add(&list->text, ",\"error\":");
-    be_text_add_json_string(&list->text, message);
-    be_text_add(&list->text, "}");
+    if (!list->json.root) {
+        list->json = be_json_begin();
+        be_json_array(&list->json, list->json.root, "failed");
+    }
+    cJSON *failure = be_json_object(&list->json, cJSON_GetObjectItemCaseSensitive(list->json.root, "failed"), NULL);
+    be_json_text(&list->json, failure, "image", image);
+    be_json_text(&list->json, failure, "error", message);
     list->count++;
-    return be_text_finish(&list->text, error);
+    return list->json.failed ? be_fail_memory(error, strlen(image) + strlen(message), "the list of failed images") : BE_OK;
 }
 
-const char *failure_list_text(const failure_list *list)
+void failure_list_write(const failure_list *list, size_t count, be_json *json)
 {
-    return list->text.bytes ? list->text.bytes : "";
+    cJSON *to = be_json_array(json, json->root, "failed");
+    const cJSON *item;
+    cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(list->json.root, "failed")) {
+        if (count-- == 0)
+            return;
+        be_json_copy(json, to, NULL, item);
+    }
+}
+
+void failure_list_free(failure_list *list)
+{
+    be_json_discard(&list->json);
 }
 
 /* --- the journal: one line of JSON, and a line with its hash --------------------------------------- */
@@ -83,24 +95,32 @@ static be_status write_journal(const stream *self, const be_text *text, be_error
 /* Results first, then the journal that promises them. */
 static be_status save(stream *self, be_error *error)
 {
-    be_text text = {0};
-    char hash[BE_HASH_SIZE];
+    char hash[BE_HASH_SIZE], *text;
+    be_text journal = {0};
     if (fdatasync(self->descriptor) != 0)
         return fail_io(self->partial, "written", error);
-    be_text_add_format(&text, "{\"run\":\"%s\",\"seen\":\"%s\",\"done\":%zu,\"offset\":%zu,\"failed\":[", self->plan->run,
-                       self->seen, self->done, self->offset);
-    be_text_add_bytes(&text, failure_list_text(self->plan->failures), self->failures_size);
-    be_text_add(&text, "]}\n");
-    be_status status = be_text_finish(&text, error);
+    be_json json = be_json_begin();
+    be_json_text(&json, json.root, "run", self->plan->run);
+    be_json_text(&json, json.root, "seen", self->seen);
+    be_json_number(&json, json.root, "done", (double)self->done);
+    be_json_number(&json, json.root, "offset", (double)self->offset);
+    failure_list_write(self->plan->failures, self->n_failures, &json);
+    be_status status = be_json_print(&json, &text, error);
+    if (status != BE_OK)
+        return status;
+    be_text_add(&journal, text);
+    be_text_add(&journal, "\n");
+    free(text);
+    status = be_text_finish(&journal, error);
     if (status == BE_OK)
-        status = be_hash_bytes(text.bytes, text.length, hash, error);
+        status = be_hash_bytes(journal.bytes, journal.length, hash, error);
     if (status == BE_OK) {
-        be_text_add_format(&text, "%s\n", hash);
-        status = be_text_finish(&text, error);
+        be_text_add_format(&journal, "%s\n", hash);
+        status = be_text_finish(&journal, error);
     }
     if (status == BE_OK)
-        status = write_journal(self, &text, error);
-    free(text.bytes);
+        status = write_journal(self, &journal, error);
+    free(journal.bytes);
     self->saved = be_clock();
     if (status == BE_OK)
         self->safe = self->done;
@@ -150,11 +170,7 @@ static be_status see_images(stream *self, size_t done, be_error *error)
 
 static bool get_count(const cJSON *root, const char *key, size_t largest, size_t *out)
 {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(root, key);
-    if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0 && item->valuedouble <= (double)largest))
-        return false;
-    *out = (size_t)item->valuedouble;
-    return true;
+    return be_json_get_size(cJSON_GetObjectItemCaseSensitive(root, key), out) && *out <= largest;
 }
 
 static be_status take_failures(stream *self, const cJSON *list, be_error *error)
@@ -167,7 +183,7 @@ static be_status take_failures(stream *self, const cJSON *list, be_error *error)
         if (image && message && status == BE_OK)
             status = failure_list_add(self->plan->failures, image, message, error);
     }
-    self->failures_size = self->plan->failures->text.length;
+    self->n_failures = self->plan->failures->count;
     return status;
 }
 
@@ -294,7 +310,7 @@ be_status stream_append(stream *self, const void *bytes, size_t size, size_t don
     if (status != BE_OK)
         return status;
     self->offset += size;
-    self->failures_size = self->plan->failures->text.length;
+    self->n_failures = self->plan->failures->count;
     return be_clock() - self->saved >= seconds_between_saves ? save(self, error) : BE_OK;
 }
 

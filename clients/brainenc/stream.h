@@ -8,18 +8,19 @@
 
 #include <stdbool.h>
 
-#include "core/answer/text.h"
 #include "core/base/error.h"
 #include "core/files/hash.h"
+#include "core/files/json.h"
 
-/* Images that failed, as JSON objects separated by commas. */
+/* Images that failed, a JSON array of {"image", "error"}. Begin with a zeroed one. */
 typedef struct failure_list {
-    be_text text;
+    be_json json; /* an object with the array "failed" */
     size_t count;
 } failure_list;
 be_status failure_list_add(failure_list *list, const char *image, const char *message, be_error *error);
-/* Never NULL. */
-const char *failure_list_text(const failure_list *list);
+/* Adds the first `count` of them under "failed". */
+void failure_list_write(const failure_list *list, size_t count, be_json *json);
+void failure_list_free(failure_list *list);
 
 typedef struct stream stream;
 

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "core/base/memory.h"
-#include "core/files/utf8.h"
 
 /* Room for `more` bytes and the ending 0. */
 static bool reserve(be_text *text, size_t more)
@@ -48,27 +47,6 @@ void be_text_add_format(be_text *text, const char *format, ...)
         text->failed = true; /* only short lines are written this way */
     else
         be_text_add_bytes(text, line, (size_t)length);
-}
-
-void be_text_add_json_string(be_text *text, const char *value)
-{
-    size_t left = strlen(value), length;
-    be_text_add(text, "\"");
-    for (const char *at = value; left > 0; at += length, left -= length) {
-        uint32_t character;
-        length = be_utf8_decode((const unsigned char *)at, left, &character);
-        if (length == 0) { /* the name of a file may hold any bytes: U+FFFD stands for one that is no UTF-8 */
-            be_text_add(text, "\xef\xbf\xbd");
-            length = 1;
-        } else if (character == '"' || character == '\\') {
-            be_text_add_format(text, "\\%c", *at);
-        } else if (character < 0x20) {
-            be_text_add_format(text, "\\u%04x", (unsigned)character);
-        } else {
-            be_text_add_bytes(text, at, length);
-        }
-    }
-    be_text_add(text, "\"");
 }
 
 void be_text_add_float(be_text *text, float value)

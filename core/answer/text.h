@@ -18,8 +18,6 @@ typedef struct be_text {
 void be_text_add(be_text *text, const char *addition);
 void be_text_add_bytes(be_text *text, const char *bytes, size_t length);
 void be_text_add_format(be_text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* In quotes, with the escapes of JSON. */
-void be_text_add_json_string(be_text *text, const char *value);
 /* As be_float_text. */
 void be_text_add_float(be_text *text, float value);
 /* "[a,b,...]", each as be_float_text. */

@@ -85,6 +85,11 @@ void be_json_raw(be_json *json, cJSON *to, const char *key, const char *text)
     hand_over(json, to, key, cJSON_CreateRaw(text));
 }
 
+void be_json_copy(be_json *json, cJSON *to, const char *key, const cJSON *value)
+{
+    hand_over(json, to, key, cJSON_Duplicate(value, true));
+}
+
 be_status be_json_print(be_json *json, char **text, be_error *error)
 {
     char *printed = json->failed ? NULL : cJSON_PrintUnformatted(json->root);

@@ -20,7 +20,8 @@ typedef struct be_json {
 be_json be_json_begin(void);
 
 /* Adds to an object under `key`, or to an array when `key` is NULL. Texts that are no UTF-8 get U+FFFD for each wrong byte.
- * be_json_raw adds `text` as it is: it must be JSON. The two that return one add an empty object or array. */
+ * be_json_raw adds `text` as it is: it must be JSON; be_json_copy a copy of `value`. The two that return one add an empty
+ * object or array. */
 cJSON *be_json_object(be_json *json, cJSON *to, const char *key);
 cJSON *be_json_array(be_json *json, cJSON *to, const char *key);
 void be_json_text(be_json *json, cJSON *to, const char *key, const char *value);
@@ -28,6 +29,7 @@ void be_json_number(be_json *json, cJSON *to, const char *key, double value);
 void be_json_flag(be_json *json, cJSON *to, const char *key, bool value);
 void be_json_null(be_json *json, cJSON *to, const char *key);
 void be_json_raw(be_json *json, cJSON *to, const char *key, const char *text);
+void be_json_copy(be_json *json, cJSON *to, const char *key, const cJSON *value);
 
 /* Frees the value; *text is its JSON on one line, to be freed with free(). */
 be_status be_json_print(be_json *json, char **text, be_error *error);

@@ -68,8 +68,8 @@ static const char *name_of(const be_npy_mapping *mapping, int64_t label)
 static be_status add_roi(be_roi_set *set, size_t *capacity, const char *name, const char *family, const char *path,
                          be_error *error)
 {
-    if (strlen(name) == 0 || strlen(name) >= BE_ROI_NAME_SIZE || strchr(name, ','))
-        return be_fail(error, BE_ERROR_FORMAT, "%s: '%.80s' is no name for a ROI (1 to %d bytes, no comma)", path, name,
+    if (!be_name_is_plain(name))
+        return be_fail(error, BE_ERROR_FORMAT, "%s: '%.80s' is no name for a ROI (1 to %d printable bytes, no comma)", path, name,
                        BE_ROI_NAME_SIZE - 1);
     for (size_t i = 0; i < set->count; i++) {
         if (strcmp(set->rois[i].name, name) == 0)

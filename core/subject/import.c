@@ -75,8 +75,8 @@ static be_status check_model(const import *self)
 static be_status read_inputs(import *self)
 {
     const be_import_options *options = self->options;
-    if (options->name && (*options->name == '\0' || strlen(options->name) >= BE_SUBJECT_NAME_SIZE))
-        return be_fail(self->error, BE_ERROR_ARGUMENT, "name: '%.80s' is no name for a subject (1 to %d bytes)", options->name,
+    if (options->name && !be_name_is_plain(options->name))
+        return be_fail(self->error, BE_ERROR_ARGUMENT, "name: '%.80s' is no name for a subject (1 to %d printable bytes, no comma)", options->name,
                        BE_SUBJECT_NAME_SIZE - 1);
     be_status status = be_tensor_file_open(options->checkpoint, &self->file, self->error);
     if (status == BE_OK)

@@ -15,6 +15,16 @@ const char *be_hemisphere_name(be_hemisphere hemisphere)
     return hemisphere == BE_LEFT ? "lh" : "rh";
 }
 
+bool be_name_is_plain(const char *name)
+{
+    size_t length = strlen(name);
+    for (size_t i = 0; i < length; i++) {
+        if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f || name[i] == ',')
+            return false;
+    }
+    return length > 0 && length < BE_ROI_NAME_SIZE;
+}
+
 void be_roi_set_free(be_roi_set *set)
 {
     for (size_t i = 0; i < set->count; i++) {

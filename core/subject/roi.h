@@ -25,6 +25,10 @@ typedef struct be_roi {
     uint32_t *vertices[BE_HEMISPHERES]; /* ascending, of the hemisphere's own numbering from 0; may be empty */
 } be_roi;
 
+/* True when a name out of a file may be used as one: 1 to BE_ROI_NAME_SIZE - 1 bytes, no comma (it separates names), no
+ * control characters (names are printed). */
+bool be_name_is_plain(const char *name);
+
 /* The ROIs of a subject in the order of its queries, and after them "rest": the vertices of no ROI. */
 typedef struct be_roi_set {
     size_t count; /* with "rest" */

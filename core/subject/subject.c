@@ -93,8 +93,8 @@ static be_status read_identity(opening *self)
         status = get_text(self, self->root, "unverified", &unverified);
     if (status != BE_OK)
         return status;
-    if (*name == '\0' || strlen(name) >= sizeof info->name)
-        return fail_field(self, "subject", "name of 1 to 63 bytes");
+    if (!be_name_is_plain(name))
+        return fail_field(self, "subject", "name of 1 to 63 printable bytes");
     if (!cJSON_IsBool(demo)) /* a demo must never pass for real data */
         return fail_field(self, "demo", "true or false");
     snprintf(info->name, sizeof info->name, "%s", name);
@@ -182,8 +182,8 @@ static be_status read_rois(opening *self)
         status = get_text(self, item, "name", &name);
         if (status == BE_OK)
             status = get_text(self, item, "family", &family);
-        if (status == BE_OK && (*name == '\0' || strlen(name) >= BE_ROI_NAME_SIZE || strlen(family) >= BE_ROI_NAME_SIZE))
-            status = fail_field(self, "rois", "list with names of 1 to 63 bytes");
+        if (status == BE_OK && !(be_name_is_plain(name) && be_name_is_plain(family)))
+            status = fail_field(self, "rois", "list with names of 1 to 63 printable bytes");
         if (status != BE_OK)
             return status;
         snprintf(roi->name, sizeof roi->name, "%s", name);

@@ -181,7 +181,7 @@ static void test_mappings(void **state)
     refuse_mapping((int64_t[]){0, 1, 2, 3}, comma, 4, mapping, "'P,A' is no name");
     refuse_mapping((int64_t[]){0, 1, 2, 3}, empty, 4, mapping, "'' is no name");
     refuse_mapping((int64_t[]){0, 1, 2, 3}, lengthy, 4, mapping,
-                   "'" SIXTY_FOUR "' is no name for a ROI (1 to 63 bytes, no comma)");
+                   "'" SIXTY_FOUR "' is no name for a ROI (1 to 63 printable bytes, no comma)");
     refuse_mapping((int64_t[]){0, 1, 2}, good, 3, labelled, "label 3 of vertex");
     refuse_mapping(NULL, NULL, 0, labelled, "label ");
     be_error error;
