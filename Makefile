@@ -12,27 +12,32 @@ WERROR  ?= $(if $(CI),1)
 VERSION := 0.1.0
 
 # What is built on, and what only the tests need: Debian package, then the name pkg-config knows it by.
-PACKAGES      := build-essential pkg-config libopenblas-pthread-dev libpng-dev libjpeg-dev libzip-dev libcjson-dev libssl-dev
-TEST_PACKAGES := libcmocka-dev python3 python3-pytest python3-numpy
+PACKAGES      := build-essential pkg-config libopenblas-pthread-dev libpng-dev libjpeg-dev libzip-dev libcjson-dev libssl-dev \
+                 libmicrohttpd-dev libyaml-dev libsystemd-dev
+TEST_PACKAGES := libcmocka-dev curl python3 python3-pytest python3-numpy
 MODULES       := openblas libpng libjpeg libzip libcjson libcrypto
+SERVER_MODULES := libmicrohttpd yaml-0.1 libsystemd
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wundef $(if $(WERROR),-Werror)
 OPTIMISE := $(if $(SANITIZER),-O1 -fno-omit-frame-pointer,-O2)
 SANITIZE := $(if $(SANITIZER),-fsanitize=$(SANITIZER) $(if $(findstring undefined,$(SANITIZER)),-fno-sanitize-recover=undefined))
 CFLAGS   ?= -g
 CFLAGS_ALL  = -std=c11 -D_GNU_SOURCE -I. -DBRAINENC_VERSION='"$(VERSION)"' $(WARNINGS) $(OPTIMISE) $(SANITIZE) -pthread \
-              $(shell pkg-config --cflags $(MODULES) 2>/dev/null) $(CFLAGS)
+              $(shell pkg-config --cflags $(MODULES) $(SERVER_MODULES) 2>/dev/null) $(CFLAGS)
 LDFLAGS_ALL = $(SANITIZE) -pthread $(LDFLAGS)
 LIBS        = $(shell pkg-config --libs $(MODULES) 2>/dev/null) -lm
+SERVER_LIBS = $(shell pkg-config --libs $(SERVER_MODULES) 2>/dev/null)
 
 CORE_SOURCES := $(wildcard core/*.c core/*/*.c)
 TOOL_SOURCES := $(wildcard clients/brainenc/*.c)
+SERVER_SOURCES := $(wildcard server/*.c)
 UNIT_SOURCES := $(wildcard tests/unit/test_*.c)
 UNIT_SUPPORT := $(filter-out $(UNIT_SOURCES),$(wildcard tests/unit/*.c))
 
 objects    = $(patsubst %.c,$(BUILD)/%.o,$(1))
 LIBRARY   := $(BUILD)/libbrainenc.a
 TOOL      := $(BUILD)/brainenc
+DAEMON    := $(BUILD)/brainencd
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(UNIT_SOURCES))
 
 Q := $(if $(V),,@)
@@ -47,14 +52,16 @@ $(BUILD)/core/compute/kernels_avx512.o:  private CFLAGS_FILE := $(VECTOR) -mavx5
 # The packages are installed first, then make is called again: what pkg-config knows is different then.
 AGAIN := $(MAKE) --no-print-directory -j$(shell nproc)
 
-.PHONY: all help test unit-tests check-unit check-tool bench deps test-deps clean FORCE
+.PHONY: all help run test unit-tests check-unit check-tool check-http install uninstall bench deps test-deps clean FORCE
 all: deps
-	$(Q)$(AGAIN) $(TOOL)
+	$(Q)$(AGAIN) $(TOOL) $(DAEMON)
 
 help:
-	@echo 'make            build the library and the tool (build/plain/brainenc)'
+	@echo 'make            build the library, the tool and the daemon (build/plain/brainenc, brainencd)'
+	@echo 'make run        install what is missing, build, serve a demo subject on http://127.0.0.1:8080'
 	@echo 'make test       install what is missing, build, run every test'
 	@echo 'make bench      full-size benchmark: writes a ViT-B/14 model of random weights to build/bench, measures it'
+	@echo 'make install    the tool, the daemon, its configuration and its service (DESTDIR=, PREFIX=/usr/local); make uninstall'
 	@echo 'make clean      remove build/'
 	@echo 'Variables: V=1, SANITIZER=address,undefined or thread, WERROR=1, CC, CFLAGS, LDFLAGS'
 
@@ -99,6 +106,10 @@ $(TOOL): $(call objects,$(TOOL_SOURCES)) $(LIBRARY)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
+$(DAEMON): $(call objects,$(SERVER_SOURCES)) $(LIBRARY)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(SERVER_LIBS) $(LIBS)
+
 # Tests of failing allocations see every malloc, calloc, realloc, posix_memalign, strdup and mmap of the library.
 WRAPPED := malloc calloc realloc posix_memalign strdup mmap
 $(BUILD)/tests/test_allocation%: private LDFLAGS_TEST := $(foreach name,$(WRAPPED),-Wl$(comma)--wrap=$(name))
@@ -117,9 +128,10 @@ export TSAN_OPTIONS ?= halt_on_error=1:second_deadlock_stack=1
 RUNNER := $(if $(findstring thread,$(SANITIZER)),setarch -R)
 
 test: test-deps
-	$(Q)$(AGAIN) unit-tests $(TOOL)
+	$(Q)$(AGAIN) unit-tests $(TOOL) $(DAEMON)
 	$(Q)$(MAKE) --no-print-directory check-unit
 	$(Q)$(MAKE) --no-print-directory check-tool
+	$(Q)$(MAKE) --no-print-directory check-http
 
 unit-tests: $(UNIT_TESTS)
 check-unit: unit-tests
@@ -129,6 +141,34 @@ check-tool: $(TOOL)
 	$(Q)[ -n "$(PYTHON)" ] || { echo 'no python3 here can import numpy and pytest'; exit 1; }
 	$(Q)BRAINENC='$(abspath $(TOOL))' BRAINENC_RUNNER='$(RUNNER)' BRAINENC_SANITIZER='$(SANITIZER)' \
 	    $(PYTHON) -B -m pytest -q -p no:cacheprovider tests/tool
+
+check-http: $(TOOL) $(DAEMON)
+	$(Q)[ -n "$(PYTHON)" ] || { echo 'no python3 here can import numpy and pytest'; exit 1; }
+	$(Q)BRAINENC='$(abspath $(TOOL))' BRAINENCD='$(abspath $(DAEMON))' BRAINENC_RUNNER='$(RUNNER)' \
+	    BRAINENC_SANITIZER='$(SANITIZER)' $(PYTHON) -B -m pytest -q -p no:cacheprovider tests/http
+
+# --- running and installing -----------------------------------------------------------------------
+run: all
+	$(Q)[ -f build/demo/brainencd.yaml ] || $(TOOL) demo -o build/demo
+	$(Q)exec $(DAEMON) --config build/demo/brainencd.yaml
+
+PREFIX     ?= /usr/local
+SYSCONFDIR ?= /etc
+UNITDIR    ?= /lib/systemd/system
+install: $(TOOL) $(DAEMON)
+	install -D -m 755 $(TOOL) '$(DESTDIR)$(PREFIX)/bin/brainenc'
+	install -D -m 755 $(DAEMON) '$(DESTDIR)$(PREFIX)/bin/brainencd'
+	[ -e '$(DESTDIR)$(SYSCONFDIR)/brainenc/brainencd.yaml' ] || \
+	    install -D -m 644 config/brainencd.yaml '$(DESTDIR)$(SYSCONFDIR)/brainenc/brainencd.yaml'
+	install -d '$(DESTDIR)$(UNITDIR)'
+	sed 's|/usr/local|$(PREFIX)|g; s|/etc/brainenc|$(SYSCONFDIR)/brainenc|g' systemd/brainencd.service \
+	    > '$(DESTDIR)$(UNITDIR)/brainencd.service'
+	[ -n '$(DESTDIR)' ] || ! command -v systemctl >/dev/null || systemctl daemon-reload || true
+
+# The configuration is the administrator's: it stays.
+uninstall:
+	rm -f '$(DESTDIR)$(PREFIX)/bin/brainenc' '$(DESTDIR)$(PREFIX)/bin/brainencd' '$(DESTDIR)$(UNITDIR)/brainencd.service'
+	[ -n '$(DESTDIR)' ] || ! command -v systemctl >/dev/null || systemctl daemon-reload || true
 
 bench: all
 	$(Q)[ -f build/bench/subj01.safetensors ] || $(TOOL) demo --full -o build/bench

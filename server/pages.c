@@ -1,0 +1,194 @@
+#include "server/pages.h"
+
+#include <string.h>
+
+#include "core/files/json.h"
+
+static be_status end(be_json *json, answer *to, be_error *error)
+{
+    be_status status = be_json_print(json, &to->bytes, error);
+    if (status != BE_OK)
+        return status;
+    to->status = 200;
+    to->type = "application/json";
+    to->size = strlen(to->bytes);
+    return BE_OK;
+}
+
+static void add_counts(be_json *json, cJSON *to, const char *key, const size_t counts[BE_HEMISPHERES])
+{
+    cJSON *object = be_json_object(json, to, key);
+    for (int h = BE_LEFT; h < BE_HEMISPHERES; h++)
+        be_json_number(json, object, be_hemisphere_name((be_hemisphere)h), (double)counts[h]);
+}
+
+static void add_subject(be_json *json, cJSON *list, const engine *served, size_t index)
+{
+    const engine_subject *subject = engine_subject_at(served, index);
+    const be_subject_info *info = engine_subject_info(served, index);
+    const be_model *model = engine_model(served, subject->model);
+    const be_backbone_info *backbone = be_model_backbone(model);
+    cJSON *object = be_json_object(json, list, NULL);
+    be_json_text(json, object, "name", subject->name);
+    be_json_flag(json, object, "demo", info->demo);
+    be_json_text(json, object, "backbone", backbone->name);
+    be_json_text(json, object, "backbone_weights", be_model_backbone_hash(model));
+    be_json_text(json, object, "weights", info->weights_hash);
+    be_json_text(json, object, "features", be_features_name(info->tap.features));
+    be_json_number(json, object, "layer", (double)info->tap.layer);
+    be_json_text(json, object, "encoder", info->encoder);
+    be_json_text(json, object, "readout", info->readout);
+    be_json_number(json, object, "members", (double)info->members);
+    be_json_text(json, object, "precision", "f32");
+    be_json_text(json, object, "units", info->units);
+    be_json_number(json, object, "image_size", (double)info->image_size);
+    add_counts(json, object, "vertices", info->n_vertices);
+    add_counts(json, object, "fsaverage", info->n_fsaverage);
+    be_json_number(json, object, "rois", (double)(info->rois.count - 1));
+    if (info->has_validation)
+        be_json_number(json, object, "validation", info->validation);
+    else
+        be_json_null(json, object, "validation");
+    cJSON *unverified = be_json_array(json, object, "unverified");
+    if (*info->unverified)
+        be_json_text(json, unverified, NULL, info->unverified);
+    if (*backbone->unverified)
+        be_json_text(json, unverified, NULL, backbone->unverified);
+}
+
+be_status page_subjects(const engine *served, answer *to, be_error *error)
+{
+    be_json json = be_json_begin();
+    cJSON *list = be_json_array(&json, json.root, "subjects");
+    for (size_t i = 0; i < engine_subjects(served); i++)
+        add_subject(&json, list, served, i);
+    return end(&json, to, error);
+}
+
+static void add_rois(be_json *json, cJSON *list, const engine *served, size_t index)
+{
+    const be_subject_info *info = engine_subject_info(served, index);
+    cJSON *object = be_json_object(json, list, NULL);
+    be_json_text(json, object, "subject", engine_subject_at(served, index)->name);
+    cJSON *rois = be_json_array(json, object, "rois");
+    for (size_t r = 0; r < info->rois.count; r++) {
+        const be_roi *roi = &info->rois.rois[r];
+        cJSON *entry = be_json_object(json, rois, NULL);
+        be_json_text(json, entry, "name", roi->name);
+        if (*roi->family)
+            be_json_text(json, entry, "family", roi->family);
+        else
+            be_json_null(json, entry, "family");
+        for (int h = BE_LEFT; h < BE_HEMISPHERES; h++)
+            be_json_number(json, entry, be_hemisphere_name((be_hemisphere)h), (double)roi->n_vertices[h]);
+    }
+}
+
+be_status page_rois(const engine *served, const parameters *from, answer *to, be_error *error)
+{
+    size_t indices[1024], count;
+    for (size_t i = 0; i < from->count; i++) {
+        if (strcmp(from->keys[i], "subject") != 0)
+            return be_fail(error, BE_ERROR_ARGUMENT, "unknown parameter '%.40s'; there are: subject", from->keys[i]);
+    }
+    const char *names = parameter(from, "subject");
+    be_status status = engine_find_subjects(served, names ? names : "all", indices, &count, error);
+    if (status != BE_OK)
+        return status;
+    be_json json = be_json_begin();
+    cJSON *list = be_json_array(&json, json.root, "subjects");
+    for (size_t i = 0; i < count; i++)
+        add_rois(&json, list, served, indices[i]);
+    return end(&json, to, error);
+}
+
+/* --- the description of the API ------------------------------------------------------------------- */
+
+/* A route, its parameters (name and description, NULL ends them) and whether it takes an image. */
+typedef struct described_route {
+    const char *path, *method, *summary;
+    const char *parameters[8][2];
+    bool takes_image;
+} described_route;
+
+static const described_route described[] = {
+    {"/predict", "post", "The response of every vertex to the images of the body.",
+     {{"subject", "a name, names with commas, or all (default: the first configured)"},
+      {"rois", "only these ROIs' vertices: names, stems, families, all; commas combine"},
+      {"output", "vertices, rois or both (default)"}, {"attention", "adds these ROIs' attention maps"},
+      {"fit", "crop, stretch, pad or native"}, {"space", "challenge"}, {"format", "json or npy (also by Accept)"}}, true},
+    {"/attention", "post", "Where in the image of the body each named ROI looks.",
+     {{"roi", "names, stems, families, all; commas combine"}, {"subject", "as for /predict"}, {"hemi", "lh, rh or both (default)"},
+      {"heads", "mean (default) or all"}, {"format", "json, npy or png (also by Accept)"}, {"fit", "as for /predict"}}, true},
+    {"/attention", "get", "The same of a prediction that is still held.",
+     {{"roi", "names, stems, families, all; commas combine"}, {"id", "the prediction's; without it your most recent one"},
+      {"subject", "as for /predict"}, {"hemi", "lh, rh or both (default)"}, {"heads", "mean (default) or all"},
+      {"format", "json, npy or png (also by Accept)"}}, false},
+    {"/subjects", "get", "What is loaded.", {{NULL, NULL}}, false},
+    {"/rois", "get", "The ROIs of the subjects.", {{"subject", "as for /predict (default: all)"}}, false},
+    {"/healthz", "get", "200 while the daemon lives.", {{NULL, NULL}}, false},
+    {"/readyz", "get", "200 when it takes work, 503 while it loads or ends.", {{NULL, NULL}}, false},
+    {"/metrics", "get", "Counters and times in Prometheus' text format.", {{NULL, NULL}}, false},
+    {"/openapi.json", "get", "This description.", {{NULL, NULL}}, false},
+};
+
+static void describe_parameters(be_json *json, cJSON *operation, const described_route *route)
+{
+    cJSON *list = be_json_array(json, operation, "parameters");
+    for (size_t i = 0; i < 8 && route->parameters[i][0]; i++) {
+        cJSON *entry = be_json_object(json, list, NULL);
+        be_json_text(json, entry, "name", route->parameters[i][0]);
+        be_json_text(json, entry, "in", "query");
+        be_json_text(json, entry, "description", route->parameters[i][1]);
+        be_json_flag(json, entry, "required", strcmp(route->parameters[i][0], "roi") == 0);
+        be_json_text(json, be_json_object(json, entry, "schema"), "type", "string");
+    }
+}
+
+static void describe_body(be_json *json, cJSON *operation)
+{
+    static const char *const types[] = {"image/png", "image/jpeg", "application/x-npy", "multipart/form-data",
+                                        "application/json"};
+    cJSON *body = be_json_object(json, operation, "requestBody");
+    be_json_flag(json, body, "required", true);
+    cJSON *content = be_json_object(json, body, "content");
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        be_json_object(json, be_json_object(json, content, types[i]), "schema");
+}
+
+static void describe_answers(be_json *json, cJSON *operation, const described_route *route)
+{
+    static const struct { const char *code, *meaning; } errors[] = {
+        {"400", "a parameter is wrong"}, {"401", "the key is missing or wrong"}, {"404", "an unknown subject, ROI or id"},
+        {"413", "a limit is exceeded"}, {"415", "an unknown kind of image"}, {"422", "a damaged image"},
+        {"503", "busy, loading or ending: try again after Retry-After"}, {"504", "the deadline passed"},
+    };
+    cJSON *answers = be_json_object(json, operation, "responses");
+    be_json_text(json, be_json_object(json, answers, "200"), "description", route->summary);
+    for (size_t i = 0; i < sizeof errors / sizeof *errors && (route->takes_image || route->parameters[0][0]); i++)
+        be_json_text(json, be_json_object(json, answers, errors[i].code), "description", errors[i].meaning);
+}
+
+be_status page_openapi(answer *to, be_error *error)
+{
+    be_json json = be_json_begin();
+    be_json_text(&json, json.root, "openapi", "3.0.3");
+    cJSON *info = be_json_object(&json, json.root, "info");
+    be_json_text(&json, info, "title", "brainencd");
+    be_json_text(&json, info, "version", BRAINENC_VERSION);
+    be_json_text(&json, be_json_object(&json, info, "license"), "name", "Apache-2.0");
+    cJSON *paths = be_json_object(&json, json.root, "paths");
+    for (size_t i = 0; i < sizeof described / sizeof *described; i++) {
+        const described_route *route = &described[i];
+        cJSON *path = cJSON_GetObjectItemCaseSensitive(paths, route->path);
+        if (!path)
+            path = be_json_object(&json, paths, route->path);
+        cJSON *operation = be_json_object(&json, path, route->method);
+        be_json_text(&json, operation, "summary", route->summary);
+        describe_parameters(&json, operation, route);
+        if (route->takes_image)
+            describe_body(&json, operation);
+        describe_answers(&json, operation, route);
+    }
+    return end(&json, to, error);
+}

@@ -1,0 +1,228 @@
+#include "server/query.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const char *parameter(const parameters *from, const char *key)
+{
+    for (size_t i = 0; i < from->count; i++) {
+        if (strcmp(from->keys[i], key) == 0)
+            return from->values[i];
+    }
+    return NULL;
+}
+
+/* --- which parameters there are ------------------------------------------------------------------- */
+
+static const char *const predict_keys[] = {"subject", "rois", "output", "attention", "fit", "space", "format", NULL};
+static const char *const attention_keys[] = {"roi", "subject", "hemi", "heads", "format", "fit", NULL};
+static const char *const held_keys[] = {"roi", "id", "subject", "hemi", "heads", "format", NULL};
+
+static const char *const *keys_of(request_kind kind)
+{
+    return kind == REQUEST_PREDICT ? predict_keys : kind == REQUEST_ATTENTION ? attention_keys : held_keys;
+}
+
+static be_status check_keys(const parameters *from, const char *const *known, be_error *error)
+{
+    char names[200] = "";
+    for (const char *const *key = known; *key; key++) {
+        size_t length = strlen(names);
+        snprintf(names + length, sizeof names - length, "%s%s", length ? ", " : "", *key);
+    }
+    if (from->overflowed)
+        return be_fail(error, BE_ERROR_ARGUMENT, "more than %d parameters; there are: %s", MOST_PARAMETERS, names);
+    for (size_t i = 0; i < from->count; i++) {
+        const char *const *key = known;
+        while (*key && strcmp(*key, from->keys[i]) != 0)
+            key++;
+        if (!*key)
+            return be_fail(error, BE_ERROR_ARGUMENT, "unknown parameter '%.40s'; there are: %s", from->keys[i], names);
+        if (parameter(from, from->keys[i]) != from->values[i])
+            return be_fail(error, BE_ERROR_ARGUMENT, "the parameter '%s' is there twice", from->keys[i]);
+    }
+    return BE_OK;
+}
+
+/* The place of `value` in a list of words that NULL ends. */
+static be_status choose(const char *key, const char *value, const char *const *words, size_t *place, be_error *error)
+{
+    char names[120] = "";
+    for (*place = 0; words[*place]; (*place)++) {
+        size_t length = strlen(names);
+        if (strcmp(words[*place], value) == 0)
+            return BE_OK;
+        snprintf(names + length, sizeof names - length, "%s%s", length ? ", " : "", words[*place]);
+    }
+    return be_fail(error, BE_ERROR_ARGUMENT, "%s: '%.40s' is none of: %s", key, value, names);
+}
+
+/* --- single parameters ---------------------------------------------------------------------------- */
+
+static be_status read_output(request *it, const parameters *from, be_error *error)
+{
+    static const char *const words[] = {"both", "vertices", "rois", NULL};
+    const char *value = parameter(from, "output");
+    size_t place = 0;
+    be_status status = value ? choose("output", value, words, &place, error) : BE_OK;
+    it->query.vertices = place != 2;
+    it->query.rois = place != 1;
+    return status;
+}
+
+static be_status read_space(const parameters *from, be_error *error)
+{
+    static const char *const words[] = {"challenge", NULL};
+    const char *value = parameter(from, "space");
+    size_t place;
+    return value ? choose("space", value, words, &place, error) : BE_OK;
+}
+
+static be_status read_hemisphere(request *it, const parameters *from, be_error *error)
+{
+    static const char *const words[] = {"both", "lh", "rh", NULL};
+    const char *value = parameter(from, "hemi");
+    size_t place = 0;
+    be_status status = value ? choose("hemi", value, words, &place, error) : BE_OK;
+    it->query.how.hemispheres[BE_LEFT] = place != 2;
+    it->query.how.hemispheres[BE_RIGHT] = place != 1;
+    return status;
+}
+
+static be_status read_heads(request *it, const parameters *from, be_error *error)
+{
+    static const char *const words[] = {"mean", "all", NULL};
+    const char *value = parameter(from, "heads");
+    size_t place = 0;
+    be_status status = value ? choose("heads", value, words, &place, error) : BE_OK;
+    it->query.how.heads = place == 1;
+    return status;
+}
+
+/* format=, else what Accept names, else JSON. */
+static be_status read_format(request *it, const parameters *from, const char *accept, be_error *error)
+{
+    static const char *const predict_words[] = {"json", "npy", NULL}, *const attention_words[] = {"json", "npy", "png", NULL};
+    const char *value = parameter(from, "format");
+    bool predict = it->kind == REQUEST_PREDICT;
+    size_t place = 0;
+    be_status status = value ? choose("format", value, predict ? predict_words : attention_words, &place, error) : BE_OK;
+    if (!value && accept && (strstr(accept, "application/x-npy") || strstr(accept, "application/npy")))
+        place = 1;
+    else if (!value && accept && strstr(accept, "image/png") && !strstr(accept, "text/html") && !predict)
+        place = 2;
+    it->query.format = (answer_format)place;
+    return status;
+}
+
+/* Fitted once for all, so the subjects must agree on the size; each may be read from a backbone of its own, whose patches must
+ * then agree too. */
+static be_status check_subjects(const request *it, be_error *error)
+{
+    const engine *served = it->engine;
+    const request_query *query = &it->query;
+    for (size_t s = 1; s < query->n_subjects; s++) {
+        const engine_subject *first = engine_subject_at(served, query->subjects[0]);
+        const engine_subject *other = engine_subject_at(served, query->subjects[s]);
+        if (engine_subject_info(served, query->subjects[s])->image_size !=
+                engine_subject_info(served, query->subjects[0])->image_size ||
+            be_model_backbone(engine_model(served, other->model))->patch !=
+                be_model_backbone(engine_model(served, first->model))->patch)
+            return be_fail(error, BE_ERROR_ARGUMENT, "subject: %s and %s were trained on images of other sizes: ask for them one by one",
+                           first->name, other->name);
+    }
+    if (query->n_subjects > 1 && query->format != FORMAT_JSON)
+        return be_fail(error, BE_ERROR_ARGUMENT, "format: several subjects come as JSON only");
+    return BE_OK;
+}
+
+static be_status read_subjects(request *it, const parameters *from, be_error *error)
+{
+    if (engine_subjects(it->engine) > MOST_SUBJECTS && parameter(from, "subject") &&
+        strcmp(parameter(from, "subject"), "all") == 0)
+        return be_fail(error, BE_ERROR_ARGUMENT, "subject: more than %d at once", MOST_SUBJECTS);
+    size_t found[1024];
+    be_status status = engine_find_subjects(it->engine, parameter(from, "subject"), found, &it->query.n_subjects, error);
+    if (status == BE_OK && it->query.n_subjects > MOST_SUBJECTS)
+        status = be_fail(error, BE_ERROR_ARGUMENT, "subject: more than %d at once", MOST_SUBJECTS);
+    if (status != BE_OK)
+        it->query.n_subjects = 0;
+    memcpy(it->query.subjects, found, it->query.n_subjects * sizeof *found);
+    return status;
+}
+
+/* The ROIs named by one parameter, for each subject. */
+static be_status read_rois(request *it, const char *names, be_roi_selection *selections, bool *asked, be_error *error)
+{
+    be_status status = BE_OK;
+    *asked = names != NULL;
+    for (size_t s = 0; names && s < it->query.n_subjects && status == BE_OK; s++)
+        status = be_roi_select(&engine_subject_info(it->engine, it->query.subjects[s])->rois, names, &selections[s], error);
+    return status;
+}
+
+static be_status check_png(const request *it, be_error *error)
+{
+    if (it->query.format != FORMAT_PNG)
+        return BE_OK;
+    if (it->query.maps[0].count != 1)
+        return be_fail(error, BE_ERROR_ARGUMENT, "roi: a PNG shows exactly one ROI, %zu are asked for", it->query.maps[0].count);
+    if (it->query.how.heads)
+        return be_fail(error, BE_ERROR_ARGUMENT, "heads: a PNG shows the mean over heads; npy and json have each");
+    return BE_OK;
+}
+
+/* --- the whole ------------------------------------------------------------------------------------ */
+
+static be_status read_predict(request *it, const parameters *from, be_error *error)
+{
+    request_query *query = &it->query;
+    be_status status = read_output(it, from, error);
+    if (status == BE_OK)
+        status = read_space(from, error);
+    if (status == BE_OK)
+        status = read_rois(it, parameter(from, "rois"), query->only, &query->only_some, error);
+    if (status == BE_OK)
+        status = read_rois(it, parameter(from, "attention"), query->maps, &query->with_maps, error);
+    if (status == BE_OK && query->with_maps && query->format != FORMAT_JSON)
+        status = be_fail(error, BE_ERROR_ARGUMENT, "attention: maps go into JSON; /attention gives them in other formats");
+    query->how.hemispheres[BE_LEFT] = query->how.hemispheres[BE_RIGHT] = true;
+    return status;
+}
+
+be_status query_select_held(request *it, const parameters *from, be_error *error)
+{
+    be_status status = read_rois(it, parameter(from, "roi"), it->query.maps, &it->query.with_maps, error);
+    return status == BE_OK ? check_png(it, error) : status;
+}
+
+static be_status read_attention(request *it, const parameters *from, be_error *error)
+{
+    if (!parameter(from, "roi"))
+        return be_fail(error, BE_ERROR_ARGUMENT, "the parameter roi is missing: whose map?");
+    be_status status = read_hemisphere(it, from, error);
+    if (status == BE_OK)
+        status = read_heads(it, from, error);
+    if (status == BE_OK && it->kind == REQUEST_ATTENTION)
+        status = query_select_held(it, from, error);
+    return status;
+}
+
+be_status query_read(request *it, const parameters *from, const char *accept, be_fit fit, const char **id, be_error *error)
+{
+    const char *fit_name = parameter(from, "fit");
+    be_status status = check_keys(from, keys_of(it->kind), error);
+    it->query.fit = fit;
+    *id = parameter(from, "id");
+    if (status == BE_OK && fit_name)
+        status = be_fit_parse(fit_name, &it->query.fit, error);
+    if (status == BE_OK)
+        status = read_format(it, from, accept, error);
+    if (status == BE_OK)
+        status = read_subjects(it, from, error);
+    if (status == BE_OK)
+        status = check_subjects(it, error);
+    if (status != BE_OK)
+        return status;
+    return it->kind == REQUEST_PREDICT ? read_predict(it, from, error) : read_attention(it, from, error);
+}

@@ -1,0 +1,26 @@
+/* The query string of a request, resolved against what is served. */
+#ifndef BRAINENCD_QUERY_H
+#define BRAINENCD_QUERY_H
+
+#include "server/request.h"
+
+enum { MOST_PARAMETERS = 32 };
+
+/* The parameters of a URL, decoded; the texts are owned by the HTTP library for as long as the exchange lasts. */
+typedef struct parameters {
+    const char *keys[MOST_PARAMETERS], *values[MOST_PARAMETERS]; /* value "" when there is none */
+    size_t count;
+    bool overflowed;
+} parameters;
+
+/* The value of `key`, NULL when it is not there. */
+const char *parameter(const parameters *from, const char *key);
+
+/* Fills it->query for it->kind; `accept` is the Accept header or NULL. `id` takes GET /attention's id (NULL: none).
+ * BE_ERROR_ARGUMENT names the valid parameters or values, BE_ERROR_NOT_FOUND the known subjects or close ROIs. */
+be_status query_read(request *it, const parameters *from, const char *accept, be_fit fit, const char **id, be_error *error);
+
+/* The ROI selections of roi=, for a prediction of which only `subject` is asked. */
+be_status query_select_held(request *it, const parameters *from, be_error *error);
+
+#endif

@@ -1,0 +1,41 @@
+/* Predictions that are still held for GET /attention: their maps and the picture they are of, newest used first, bounded in
+ * bytes. All calls may come from any thread.
+ */
+#ifndef BRAINENCD_RESULTS_H
+#define BRAINENCD_RESULTS_H
+
+#include "core/answer/answer.h"
+#include "server/metrics.h"
+
+typedef struct results results;
+
+/* One prediction of one subject; immutable, reference-counted. It keeps its engine. */
+typedef struct held_result held_result;
+struct held_result {
+    char id[BE_ID_SIZE];
+    engine *engine;
+    size_t subject;        /* of the engine */
+    be_answer_image about; /* name is NULL */
+    be_image input;        /* fitted; owned */
+    float *attention;      /* [Q][cells], mean over heads; owned */
+};
+
+/* Holds up to `bytes` bytes. */
+be_status results_create(size_t bytes, metrics *counters, results **out, be_error *error);
+void results_free(results *self);
+/* The new bound after a reload; what is over it goes. */
+void results_resize(results *self, size_t bytes);
+/* Forgets all: their weights are no longer served. */
+void results_clear(results *self);
+
+/* Holds a copy of a prediction, and notes it as the caller's most recent one for the subject. What does not fit, or for which
+ * there is no memory, is not held. */
+void results_put(results *self, const char *caller, engine *served, size_t subject, const be_answer_image *about,
+                 const be_image *input, const float *attention);
+
+/* The prediction of that id, or with id NULL the caller's most recent one (of the subject, when `subject` is not NULL: its
+ * index in the engine). NULL when it is not held. To be given back with held_result_release. */
+const held_result *results_get(results *self, const char *id, const char *caller, const size_t *subject);
+void held_result_release(const held_result *result);
+
+#endif
