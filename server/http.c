@@ -19,7 +19,8 @@
 #include "server/pages.h"
 
 enum { HTTP_THREADS = 2, SPARE_CONNECTIONS = 64, HEADER_MEMORY = 32 << 10, IDLE_SECONDS = 60, DRAINED_BYTES = 1 << 20,
-       ADDRESS_SIZE = 160, POST_BUFFER = 64 << 10 };
+       ADDRESS_SIZE = 160, POST_BUFFER = 64 << 10,
+       CLIENT_LEFT = 499 }; /* counted for a request that was never answered, as nginx does */
 
 struct http {
     struct MHD_Daemon *daemon;
@@ -167,6 +168,7 @@ static enum MHD_Result send_answer(exchange *it, answer *from)
     it->status = from->status;
     it->sent_bytes = from->size;
     it->answered = true;
+    metrics_request(it->http->metrics, it->route, from->status); /* before it goes out: who has read it finds it counted */
     memcpy(it->id, from->id, sizeof it->id);
     enum MHD_Result result = MHD_queue_response(it->connection, from->status, response);
     MHD_destroy_response(response);
@@ -529,7 +531,8 @@ static void complete(void *context, struct MHD_Connection *connection, void **st
         request_settle(it->request, STATE_LEFT); /* the connection is gone: nobody is to be woken */
     if (it->form)
         MHD_destroy_post_processor(it->form);
-    metrics_request(it->http->metrics, it->route, it->status);
+    if (!it->answered)
+        metrics_request(it->http->metrics, it->route, CLIENT_LEFT);
     if (!it->settings || it->settings->config.log_access) {
         log_access_line line = {.client = it->caller, .method = it->method, .path = it->url, .status = it->status,
                                 .bytes = it->sent_bytes, .seconds = be_clock() - it->started, .id = it->id,
