@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <systemd/sd-daemon.h>
@@ -231,6 +232,7 @@ static be_status catch_signals(daemon_state *self, be_error *error)
 
 static be_status start(daemon_state *self, be_error *error)
 {
+    tzset(); /* while there is one thread: libzip and libmicrohttpd convert times */
     be_status status = catch_signals(self, error);
     if (status == BE_OK)
         status = settings_load(self->path, false, &self->first, error);

@@ -222,6 +222,8 @@ static void print_json(const job *self)
 static int use_demo(job *self, const char *folder)
 {
     static const char *const backbones[] = {"dinov2_vitb14_pretrain.pth", "dinov2_demo_pretrain.pth"};
+    if (self->compute.n_subjects > 0 || self->image)
+        return tool_usage("--demo: once, and without --subject");
     if (strlen(folder) > PATH_SIZE - 64)
         return tool_usage("--demo: the path is too long");
     for (size_t i = 0; i < 2; i++) {

@@ -228,12 +228,47 @@ static be_status write_config(const job *self)
     return status;
 }
 
+/* --- what is there already ------------------------------------------------------------------------ */
+
+/* True when the folder's subject file is a demo's. */
+static bool holds_demo(const job *self)
+{
+    char path[PATH_SIZE];
+    be_subject *subject;
+    be_error ignored;
+    if (make_path(self, path, "subj01.safetensors") != BE_OK || be_subject_open(path, &subject, &ignored) != BE_OK)
+        return false;
+    bool demo = be_subject_get_info(subject)->demo;
+    be_subject_close(subject);
+    return demo;
+}
+
+/* The names a demo has are those that real data has: what is not a demo's is not written over. */
+static be_status check_folder(const job *self)
+{
+    const char *const names[] = {"subj01.safetensors", self->size->backbone_file, "checkpoint.pth", "algonauts", "picture.png",
+                                 "brainencd.yaml"};
+    char path[PATH_SIZE];
+    struct stat info;
+    be_status status = BE_OK;
+    if (holds_demo(self))
+        return BE_OK;
+    for (size_t i = 0; i < sizeof names / sizeof *names && status == BE_OK; i++) {
+        status = make_path(self, path, names[i]);
+        if (status == BE_OK && lstat(path, &info) == 0)
+            status = be_fail(self->error, BE_ERROR_ARGUMENT, "%s: is there already, and not from a demo: name another folder", path);
+    }
+    return status;
+}
+
 /* --- all of it ------------------------------------------------------------------------------------ */
 
 static be_status run(job *self)
 {
     char backbone[PATH_SIZE], checkpoint[PATH_SIZE], data[PATH_SIZE], subject[PATH_SIZE];
-    be_status status = make_folder(self, "");
+    be_status status = check_folder(self);
+    if (status == BE_OK)
+        status = make_folder(self, "");
     if (status == BE_OK)
         status = make_path(self, backbone, self->size->backbone_file);
     if (status == BE_OK)

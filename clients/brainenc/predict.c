@@ -88,6 +88,8 @@ static int check(predict_request *ask)
     }
     if (ask->kind == KIND_NPY && ask->compute.n_subjects > 1)
         return tool_usage("-o FILE.npy takes one --subject");
+    if (ask->kind != KIND_JSON && strcmp(ask->what, "both") != 0)
+        return tool_usage("--output says what goes into JSON (-o FILE.json or --json)");
     if (ask->kind != KIND_JSON && ask->attention)
         return tool_usage("--attention goes into JSON (-o FILE.json or --json); `brainenc attention` writes .npy and .png");
     return EXIT_DONE;

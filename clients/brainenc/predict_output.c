@@ -65,6 +65,11 @@ static void add_table(const predict_job *self, be_text *text, size_t subject, co
     be_text_add(text, from->about.name);
     be_text_add_format(text, "  (%s%s)\n  %-12s  %9s %6s  %9s %6s\n", info->name, info->demo ? ", demo: random weights" : "",
                        "ROI", "lh mean", "n", "rh mean", "n");
+    if (*info->unverified || *be_model_backbone(self->engine.model)->unverified) {
+        be_text_add(text, "  unverified: ");
+        be_text_add(text, *info->unverified ? info->unverified : be_model_backbone(self->engine.model)->unverified);
+        be_text_add(text, "\n");
+    }
     for (size_t r = 0; r < info->rois.count; r++) {
         const be_roi_selection *only = &self->only[subject];
         bool wanted = only->count == 0;
@@ -118,6 +123,8 @@ be_status predict_write_description(const predict_job *self, be_error *error)
     be_json_flag(&json, json.root, "demo", info->demo);
     be_json_text(&json, json.root, "weights", info->weights_hash);
     be_json_text(&json, json.root, "units", info->units);
+    be_json_text(&json, json.root, "unverified", info->unverified);
+    be_json_text(&json, json.root, "backbone_unverified", be_model_backbone(self->engine.model)->unverified);
     be_json_text(&json, json.root, "fit", be_fit_name(self->ask->compute.fit));
     cJSON *columns = be_json_object(&json, json.root, "columns");
     for (int h = BE_LEFT; h < BE_HEMISPHERES; h++)

@@ -258,7 +258,8 @@ static be_status open_locked(stream *self, be_error *error)
         if (self->descriptor < 0)
             return fail_io(self->partial, "opened", error);
         if (flock(self->descriptor, LOCK_EX | LOCK_NB) != 0)
-            return be_fail(error, BE_ERROR_IO, "%s: another process is writing it", self->partial);
+            return errno == EWOULDBLOCK ? be_fail(error, BE_ERROR_IO, "%s: another process is writing it", self->partial)
+                                        : fail_io(self->partial, "locked", error);
         if (fstat(self->descriptor, &mine) == 0 && stat(self->partial, &there) == 0 && mine.st_ino == there.st_ino &&
             mine.st_dev == there.st_dev)
             return BE_OK;

@@ -271,6 +271,8 @@ be_status file_list_add_lines(file_list *list, const char *path, be_error *error
         if (*line)
             status = file_list_add(list, line, error);
     }
+    if (status == BE_OK && ferror(stream))
+        status = be_fail(error, BE_ERROR_IO, "%s: cannot be read: %s", path, strerror(errno));
     free(line);
     if (!standard)
         fclose(stream);

@@ -278,6 +278,7 @@ static be_status add_identity(be_json *json, const be_model *model, size_t subje
         return status;
     be_json_text(json, json->root, "id", id);
     be_json_text(json, json->root, "subject", be_subject_get_info(be_model_subject(model, subject))->name);
+    be_json_flag(json, json->root, "demo", be_subject_get_info(be_model_subject(model, subject))->demo);
     return BE_OK;
 }
 
@@ -290,7 +291,6 @@ be_status be_answer_prediction(const be_model *model, size_t subject, const be_a
     double start = be_clock();
     be_json json = be_json_begin();
     be_status status = add_identity(&json, model, subject, image, error);
-    be_json_flag(&json, json.root, "demo", info->demo);
     add_model(&json, json.root, model, info);
     add_image(&json, json.root, model, image);
     for (int h = BE_LEFT; h < BE_HEMISPHERES && options->vertices && status == BE_OK; h++)
@@ -313,6 +313,7 @@ be_status be_answer_attention(const be_model *model, size_t subject, const be_an
 {
     be_json json = be_json_begin();
     be_status status = add_identity(&json, model, subject, image, error);
+    add_unverified(&json, json.root, be_subject_get_info(be_model_subject(model, subject)), be_model_backbone(model));
     if (status == BE_OK)
         status = add_maps(&json, json.root, be_subject_get_info(be_model_subject(model, subject)), image, output, selection,
                           maps, error);

@@ -208,7 +208,8 @@ static be_status find_heads(const be_tensor_file *file, const source *from, cons
         return be_fail(error, BE_ERROR_ARGUMENT, "%s: the number of heads cannot be known from width %zu: say it (heads)",
                        be_tensor_file_path(file), width);
     if (width % heads != 0)
-        return be_fail(error, BE_ERROR_ARGUMENT, "%s: width %zu is not a multiple of %zu heads (from %s)",
+        return be_fail(error, options && options->heads ? BE_ERROR_ARGUMENT : BE_ERROR_FORMAT,
+                       "%s: width %zu is not a multiple of %zu heads (from %s)",
                        be_tensor_file_path(file), width, heads, said_by);
     info->heads = heads;
     return BE_OK;

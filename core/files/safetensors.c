@@ -10,6 +10,7 @@
 #include "core/base/memory.h"
 #include "core/files/dtype.h"
 #include "core/files/json.h"
+#include "core/files/tensor_source.h"
 #include "core/files/utf8.h"
 
 /* cJSON takes some 80 bytes an item, whatever the item's size in the file: both are bounded, far above any model's. */
@@ -163,12 +164,26 @@ static be_status take_text(reader *read, const char *text, const be_value **out)
 static be_status read_metadata(reader *read, const cJSON *entry, be_value *root)
 {
     const cJSON *item;
-    void *memory;
+    const char *repeated;
+    void *memory, *keys;
     if (root->as.dict.pairs)
         return bad_header(read, "__metadata__ is there twice");
     if (!cJSON_IsObject(entry))
         return bad_header(read, "__metadata__ is no JSON object");
-    be_status status = be_value_arena_take(&read->file->arena, (size_t)cJSON_GetArraySize(entry) * sizeof(be_value_pair) + 1,
+    be_status status = be_allocate(&keys, (size_t)cJSON_GetArraySize(entry), sizeof(char *), "the keys of metadata",
+                                   read->error);
+    if (status != BE_OK)
+        return status;
+    size_t count = 0;
+    cJSON_ArrayForEach(item, entry)
+        ((const char **)keys)[count++] = item->string;
+    if (be_texts_repeat(keys, count, &repeated))
+        status = be_fail(read->error, BE_ERROR_FORMAT, "%s: safetensors header: __metadata__: %s is there twice", read->name,
+                         repeated);
+    free(keys);
+    if (status != BE_OK)
+        return status;
+    status = be_value_arena_take(&read->file->arena, (size_t)cJSON_GetArraySize(entry) * sizeof(be_value_pair) + 1,
                                            &memory, read->error);
     if (status != BE_OK)
         return status;

@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "core/base/memory.h"
 #include "core/files/atomic_file.h"
@@ -72,13 +73,25 @@ static be_status check_model(const import *self)
     return status;
 }
 
+/* Writing over the checkpoint itself would lose it. */
+static be_status check_output(const import *self)
+{
+    struct stat input, output;
+    if (stat(self->options->checkpoint, &input) == 0 && stat(self->options->output, &output) == 0 &&
+        input.st_dev == output.st_dev && input.st_ino == output.st_ino)
+        return be_fail(self->error, BE_ERROR_ARGUMENT, "%s: is the checkpoint itself; name another output", self->options->output);
+    return BE_OK;
+}
+
 static be_status read_inputs(import *self)
 {
     const be_import_options *options = self->options;
     if (options->name && !be_name_is_plain(options->name))
         return be_fail(self->error, BE_ERROR_ARGUMENT, "name: '%.80s' is no name for a subject (1 to %d printable bytes, no comma)", options->name,
                        BE_SUBJECT_NAME_SIZE - 1);
-    be_status status = be_tensor_file_open(options->checkpoint, &self->file, self->error);
+    be_status status = check_output(self);
+    if (status == BE_OK)
+        status = be_tensor_file_open(options->checkpoint, &self->file, self->error);
     if (status == BE_OK)
         status = be_checkpoint_read(self->file, &self->checkpoint, self->error);
     if (status == BE_OK)
@@ -186,7 +199,7 @@ static void add_training(be_json *json, cJSON *member, const be_value *args)
         const be_value *value = args->as.dict.pairs[i].value;
         double number;
         bool flag;
-        if (!be_value_text(args->as.dict.pairs[i].key, &key) || cJSON_HasObjectItem(training, key))
+        if (!be_value_text(args->as.dict.pairs[i].key, &key) || cJSON_GetObjectItemCaseSensitive(training, key))
             continue;
         if (be_value_boolean(value, &flag))
             be_json_flag(json, training, key, flag);

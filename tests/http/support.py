@@ -63,7 +63,7 @@ def noise(seed, width=32, height=32):
 
 # A picture whose computation takes about a second, of few bytes: 80 x 80 tokens. The daemon is to be started with SLOW_LIMITS.
 SLOW_PATH = "/predict?fit=native&output=rois"
-SLOW_LIMITS = {"tokens": 6400}
+SLOW_LIMITS = {"tokens": 6400, "deadline_ms": 1000 * PATIENCE, "drain_ms": 1000 * PATIENCE}
 
 
 @functools.cache

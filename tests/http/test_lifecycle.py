@@ -1,7 +1,6 @@
 """From start to end: loading, ending under load, clients that leave, where it listens, what it logs."""
 import json
 import os
-import re
 import signal
 import socket
 import stat

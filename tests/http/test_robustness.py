@@ -69,6 +69,7 @@ def test_mutated_requests(demo_daemon):
             assert not first.endswith(b"500"), first
             done += 1
     assert done == len(jobs) and time.monotonic() - begun < PATIENCE * 2
+    wait_until(lambda: demo_daemon.count("in_flight") == 0, "what was begun for clients that left ends")
     wait_until(lambda: demo_daemon.count("queue_depth") == 0, "what they left in the queue is done")
     assert demo_daemon.post("/predict?output=rois", noise(1)).status == 200
 

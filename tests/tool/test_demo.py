@@ -93,3 +93,32 @@ def test_wrong_command_lines_are_refused(tool, tmp_path):
 def test_a_folder_that_cannot_be_made_is_named(tool, tmp_path, name):
     (tmp_path / "file").write_text("no folder")
     assert str(tmp_path / name) in tool.refuses(SYSTEM, "demo", "-o", tmp_path / name)
+
+
+def test_a_real_model_is_not_written_over(tool, tmp_path):
+    (tmp_path / "checkpoint.pth").write_bytes(b"years of work")
+    result = tool.run("demo", "-o", tmp_path, code=2)
+    assert "not from a demo" in result.err
+    assert (tmp_path / "checkpoint.pth").read_bytes() == b"years of work"
+
+
+def test_an_older_demo_is_replaced(tool, tmp_path):
+    tool.run("demo", "-o", tmp_path)
+    first = (tmp_path / "checkpoint.pth").read_bytes()
+    tool.run("demo", "-o", tmp_path, "--seed", "5")
+    assert (tmp_path / "checkpoint.pth").read_bytes() != first
+
+
+def test_the_daemon_takes_the_configuration(tool, tmp_path):
+    tool.run("demo", "-o", tmp_path)
+    text = (tmp_path / "brainencd.yaml").read_text()
+    assert "weights: dinov2_demo_pretrain.pth" in text and "weights: subj01.safetensors" in text
+
+
+def test_a_checkpoint_is_not_imported_onto_itself(tool, tmp_path):
+    tool.run("demo", "-o", tmp_path)
+    before = (tmp_path / "checkpoint.pth").read_bytes()
+    result = tool.run("import", tmp_path / "checkpoint.pth", "--data", tmp_path / "algonauts/subj01", "-o",
+                      tmp_path / "checkpoint.pth", code=2)
+    assert "is the checkpoint itself" in result.err
+    assert (tmp_path / "checkpoint.pth").read_bytes() == before

@@ -152,6 +152,7 @@ static void test_headers_that_are_bad(void **state)
         {"{\"__metadata__\":{\"x\":1}," GOOD_A "}", "__metadata__: x is no text"},
         {"{\"__metadata__\":[]," GOOD_A "}", "__metadata__ is no JSON object"},
         {"{\"__metadata__\":{},\"__metadata__\":{}," GOOD_A "}", "__metadata__ is there twice"},
+        {"{\"__metadata__\":{\"k\":\"1\",\"k\":\"2\"}," GOOD_A "}", "__metadata__: k is there twice"},
         {"{\"a\\u0000\":{\"dtype\":\"F32\",\"shape\":[6],\"data_offsets\":[0,24]}}", "without zero bytes"},
         {"{\"a\\ud800\":{\"dtype\":\"F32\",\"shape\":[6],\"data_offsets\":[0,24]}}", "is no valid JSON"},
         {"{\"a\\udc00\\ud800\":{\"dtype\":\"F32\",\"shape\":[6],\"data_offsets\":[0,24]}}", "is no valid JSON"},
