@@ -19,7 +19,7 @@ def golden(roi, hemisphere, index=0):
 @pytest.mark.parametrize("roi, members", [("FBA-1", ["FBA-1"]), ("FBA", ["FBA-1", "FBA-2"]), ("rest", ["rest"])])
 def test_post_gives_the_golden_maps(golden_daemon, roi, members):
     found = golden_daemon.post(f"/attention?roi={roi}", picture()).json()
-    assert set(found) == {"id", "subject", "grid", "maps"} and found["grid"] == [31, 31]
+    assert set(found) == {"id", "subject", "demo", "grid", "maps"} and found["grid"] == [31, 31]
     assert [one["hemi"] for one in found["maps"]] == ["lh", "rh"]
     for one in found["maps"]:
         assert set(one) == {"roi", "members", "hemi", "dynamic", "weights"}
