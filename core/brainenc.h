@@ -39,6 +39,7 @@ typedef struct be_model_options {
     be_backbone_options backbone_options;
     const char *const *subjects;         /* [n_subjects]: subject files, all read from this backbone */
     size_t n_subjects;                   /* at least 1 */
+    const char *const *names;            /* [n_subjects]: what the subjects are called; NULL: as their files say */
 } be_model_options;
 
 /* Opens the subjects, then the part of the backbone that they need, and prepares what depends on no image. On success

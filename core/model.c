@@ -168,6 +168,8 @@ static be_status open_subjects(be_model *model, const be_model_options *options,
         if (status != BE_OK)
             return status;
         model->n_subjects++;
+        if (options->names)
+            be_subject_rename(model->subjects[i], options->names[i]);
         const be_tap *tap = &be_subject_get_info(model->subjects[i])->tap;
         size_t t = 0;
         while (t < model->n_taps && (model->taps[t].features != tap->features || model->taps[t].layer != tap->layer))

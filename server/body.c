@@ -13,6 +13,14 @@
 
 enum { NAME_SIZE = 32 };
 
+be_status body_count_bytes(request *it, size_t bytes, const body_limits *limits, be_error *error)
+{
+    if (request_count_bytes(it, bytes, limits->bytes_in_flight))
+        return BE_OK;
+    return be_fail(error, BE_ERROR_MEMORY,
+                   "too many bytes are in flight: ask for fewer images, subjects or single heads at once, or later");
+}
+
 /* --- base64 --------------------------------------------------------------------------------------- */
 
 /* Decodes into a new part; libcrypto ignores line breaks and refuses what is no base64. */
@@ -122,6 +130,25 @@ static cJSON *parse_object(const char *text, size_t size)
     return NULL;
 }
 
+static bool is_npy(const request_part *part)
+{
+    return part->size >= 6 && memcmp(part->bytes, "\x93NUMPY", 6) == 0;
+}
+
+/* JSON begins with a brace, which no image does. What the client declares counts only where the bytes tell nothing. */
+static bool is_json(const request *it)
+{
+    static const char spaces[] = " \t\r\n";
+    const request_part *part = &it->parts[0];
+    size_t i = 0;
+    if (it->n_parts != 1)
+        return false;
+    while (i < part->size && memchr(spaces, part->bytes[i], sizeof spaces - 1))
+        i++;
+    bool brace = i < part->size && part->bytes[i] == '{';
+    return brace || (it->declared_json && !is_npy(part) && be_image_sniff(part->bytes, part->size) == BE_IMAGE_UNKNOWN);
+}
+
 /* Takes the one JSON part out and puts the images in it into its place. */
 static be_status read_json(request *it, const body_limits *limits, be_error *error)
 {
@@ -183,6 +210,8 @@ static be_status fit_image(request *it, request_image *image, const char *name, 
     image->about.fit = it->query.fit;
     be_status status = check_tokens(it, native ? image->decoded.width : size, native ? image->decoded.height : size, name,
                                     limits, error);
+    if (status == BE_OK)
+        status = body_count_bytes(it, native ? image->decoded.width * image->decoded.height * 3 : size * size * 3, limits, error);
     if (status == BE_OK)
         status = be_image_fit(&image->decoded, it->query.fit, size, &image->input, error);
     be_image_free(&image->decoded);
@@ -258,7 +287,7 @@ static be_status read_array(request *it, const request_part *part, const char *n
 be_status body_read_images(request *it, const body_limits *limits, be_error *error)
 {
     size_t capacity = 0;
-    be_status status = it->is_json ? read_json(it, limits, error) : BE_OK;
+    be_status status = is_json(it) ? read_json(it, limits, error) : BE_OK;
     if (status == BE_OK && it->n_parts == 0)
         status = be_fail(error, BE_ERROR_ARGUMENT, "the request holds no image");
     for (size_t i = 0; i < it->n_parts && status == BE_OK; i++) {
@@ -269,7 +298,7 @@ be_status body_read_images(request *it, const body_limits *limits, be_error *err
         snprintf(name, sizeof name, "image %zu", it->n_images);
         if (part->size == 0)
             status = be_fail(error, BE_ERROR_ARGUMENT, "%s: is empty", name);
-        else if (part->size >= 6 && memcmp(part->bytes, "\x93NUMPY", 6) == 0)
+        else if (is_npy(part))
             status = read_array(it, part, name, limits, &capacity, error);
         else
             status = read_file(it, part, name, limits, &capacity, error);

@@ -49,6 +49,19 @@ static be_status make_output(const request *it, request_image *image, size_t pla
     return status;
 }
 
+/* Counts the answers of an image before they are made; text takes up to four times the floats in it. */
+static be_status count_answers(request *it, const request_image *image, const body_limits *limits, be_error *error)
+{
+    enum { BYTES_A_FLOAT = 16 };
+    size_t floats = 0, cells = image->about.rows * image->about.columns;
+    for (size_t s = 0; s < it->query.n_subjects; s++) {
+        const be_subject_info *info = engine_subject_info(it->engine, it->query.subjects[s]);
+        size_t maps = info->queries * cells;
+        floats += maps + info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT] + (it->query.how.heads ? info->heads * maps : 0);
+    }
+    return body_count_bytes(it, BYTES_A_FLOAT * floats, limits, error);
+}
+
 /* A held prediction whose single heads are wanted is computed again from its picture. */
 static be_status take_held_picture(request *it, be_error *error)
 {
@@ -78,10 +91,22 @@ static be_status read_request(request *it, const body_limits *limits, be_error *
     if (status == BE_OK && it->n_images > 1 && it->query.format != FORMAT_JSON && it->kind != REQUEST_PREDICT)
         status = be_fail(error, BE_ERROR_ARGUMENT, "format: maps of several images come as JSON only");
     for (size_t i = 0; i < it->n_images && status == BE_OK; i++) {
+        status = count_answers(it, &it->images[i], limits, error);
         for (size_t s = 0; s < it->query.n_subjects && status == BE_OK; s++)
             status = make_output(it, &it->images[i], s, error);
     }
     return status;
+}
+
+static void fail_reading(const batch *self, request *it, const be_error *error)
+{
+    if (error->status == BE_ERROR_MEMORY) {
+        answer_fail_with(&it->answer, 503, "busy", error->message);
+        metrics_rejected(self->metrics, REJECTED_BYTES);
+        return;
+    }
+    answer_fail(&it->answer, error);
+    metrics_rejected(self->metrics, error->status == BE_ERROR_LIMIT ? REJECTED_PIXELS : REJECTED_IMAGE);
 }
 
 static void read_one(void *context, size_t index, size_t worker)
@@ -92,8 +117,7 @@ static void read_one(void *context, size_t index, size_t worker)
     (void)worker;
     double start = be_clock();
     if (read_request(it, self->limits, &error) != BE_OK) {
-        answer_fail(&it->answer, &error);
-        metrics_rejected(self->metrics, error.status == BE_ERROR_LIMIT ? REJECTED_PIXELS : REJECTED_IMAGE);
+        fail_reading(self, it, &error);
     }
     metrics_time(self->metrics, STAGE_DECODE, be_clock() - start);
 }
@@ -341,13 +365,17 @@ static be_status write_answer(request *it, be_error *error)
     return write_maps_file(it, &it->images[0].about, &it->images[0].input, &it->images[0].outputs[0], error);
 }
 
-/* The first image's id goes into a header too, for answers that are no JSON. */
-static void note_id(request *it)
+/* The first image's id, and what else an answer that is no JSON cannot say, go into headers. */
+static void note_headers(request *it)
 {
+    const be_subject_info *info = engine_subject_info(it->engine, it->query.subjects[0]);
     const engine_subject *subject = engine_subject_at(it->engine, it->query.subjects[0]);
     const be_answer_image *about = it->n_images > 0 ? &it->images[0].about : &it->held->about;
     if (be_answer_id(engine_model(it->engine, subject->model), subject->subject, about, it->answer.id, NULL) != BE_OK)
         it->answer.id[0] = '\0';
+    it->answer.demo = info->demo;
+    it->answer.unverified = *info->unverified ? info->unverified
+                                              : be_model_backbone(engine_model(it->engine, subject->model))->unverified;
 }
 
 static void answer_one(void *context, size_t index, size_t worker)
@@ -366,7 +394,7 @@ static void answer_one(void *context, size_t index, size_t worker)
     }
     if (write_answer(it, &error) == BE_OK) {
         it->answer.status = 200;
-        note_id(it);
+        note_headers(it);
     } else {
         answer_fail(&it->answer, &error);
     }

@@ -24,20 +24,21 @@ static be_status open_model(engine *self, const config *from, size_t backbone, b
     const config_backbone *source = &from->backbones[backbone];
     void *memory;
     size_t count = 0;
-    be_status status = be_allocate(&memory, from->n_subjects, sizeof(char *), "a list of subjects", error);
+    be_status status = be_allocate(&memory, 2 * from->n_subjects, sizeof(char *), "a list of subjects", error);
     if (status != BE_OK)
         return status;
-    const char **paths = memory;
+    const char **paths = memory, **names = paths + from->n_subjects;
     for (size_t i = 0; i < from->n_subjects; i++) {
         if (from->subjects[i].backbone != backbone)
             continue;
         self->subjects[i].model = self->n_models;
         self->subjects[i].subject = count;
+        names[count] = from->subjects[i].name;
         paths[count++] = from->subjects[i].weights;
     }
     if (count > 0) { /* a backbone nobody reads from is not loaded */
         be_model_options options = {.backbone = source->weights, .backbone_options = {.heads = source->heads},
-                                    .subjects = paths, .n_subjects = count};
+                                    .subjects = paths, .n_subjects = count, .names = names};
         be_session_options session = {.threads = from->threads, .tokens = from->tokens, .isa = from->isa};
         status = be_model_open(&options, &self->models[self->n_models], error);
         if (status == BE_OK)

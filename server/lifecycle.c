@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -77,7 +78,8 @@ static void start_loading(daemon_state *self)
 static scheduler_options options_of(const config *from)
 {
     return (scheduler_options){
-        .limits = {.pixels = from->pixels, .tokens = from->tokens, .images = from->queue},
+        .limits = {.pixels = from->pixels, .tokens = from->tokens, .images = from->queue,
+                   .bytes_in_flight = from->bytes_in_flight},
         .queue = from->queue, .batch_max = from->batch_max, .batch_wait_ms = from->batch_wait_ms,
     };
 }
@@ -233,6 +235,11 @@ static be_status catch_signals(daemon_state *self, be_error *error)
 static be_status start(daemon_state *self, be_error *error)
 {
     tzset(); /* while there is one thread: libzip and libmicrohttpd convert times */
+    /* Pictures and answers go back to the system when they are freed: by itself glibc raises these bounds to 32 and 64 MiB at
+     * the first large block, and what a burst of requests took would stay. Few arenas for the same reason. */
+    mallopt(M_MMAP_THRESHOLD, 128 << 10);
+    mallopt(M_TRIM_THRESHOLD, 128 << 10);
+    mallopt(M_ARENA_MAX, 2);
     be_status status = catch_signals(self, error);
     if (status == BE_OK)
         status = settings_load(self->path, false, &self->first, error);

@@ -16,6 +16,9 @@ typedef struct parameters {
 /* The value of `key`, NULL when it is not there. */
 const char *parameter(const parameters *from, const char *key);
 
+/* Whether requests of this kind have a parameter of that name. */
+bool query_has_parameter(request_kind kind, const char *name);
+
 /* Fills it->query for it->kind; `accept` is the Accept header or NULL. `id` takes GET /attention's id (NULL: none).
  * BE_ERROR_ARGUMENT names the valid parameters or values, BE_ERROR_NOT_FOUND the known subjects or close ROIs. */
 be_status query_read(request *it, const parameters *from, const char *accept, be_fit fit, const char **id, be_error *error);

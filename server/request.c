@@ -74,6 +74,17 @@ bool request_is_pending(const request *it)
     return atomic_load(&it->state) == STATE_PENDING;
 }
 
+bool request_count_bytes(request *it, size_t bytes, size_t limit)
+{
+    size_t before = atomic_load(&it->metrics->bytes_in_flight);
+    do {
+        if (before > limit || bytes > limit - before)
+            return false;
+    } while (!atomic_compare_exchange_weak(&it->metrics->bytes_in_flight, &before, before + bytes));
+    it->counted_bytes += bytes;
+    return true;
+}
+
 bool request_add_part(request *it)
 {
     void *parts = it->parts;

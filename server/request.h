@@ -58,6 +58,8 @@ typedef struct answer {
     size_t size;
     char split[48];         /* X-Brainenc-Vertices: lh=19004,rh=20544, or "" */
     char id[BE_ID_SIZE];
+    bool demo;              /* of random weights */
+    const char *unverified; /* NULL, or what no golden case covers; the engine's */
 } answer;
 
 typedef enum request_state { STATE_PENDING, STATE_ANSWERED, STATE_EXPIRED, STATE_LEFT } request_state;
@@ -72,7 +74,7 @@ typedef struct request {
     char caller[CALLER_NAME_SIZE];
     request_part *parts;          /* owned */
     size_t n_parts, part_capacity;
-    bool is_json;                 /* the one part is JSON with base64 in it */
+    bool declared_json;           /* the client says the one part is JSON with base64 in it */
     request_image *images;        /* made from the parts; owned */
     size_t n_images;
     double received, deadline, started; /* be_clock */
@@ -92,6 +94,10 @@ void request_release(request *it);
 /* True for the one caller that settles it; that one then calls it->wake. */
 bool request_settle(request *it, request_state state);
 bool request_is_pending(const request *it);
+
+/* Counts bytes that it is going to hold among those in flight, up to its end. False, and not counted, when that would be more
+ * than `limit` in all. */
+bool request_count_bytes(request *it, size_t bytes, size_t limit);
 
 /* Appends bytes to the last part, which request_add_part begins. False when there is no memory. */
 bool request_add_part(request *it);

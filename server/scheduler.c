@@ -60,10 +60,20 @@ static size_t take_batch(scheduler *self, request **batch)
     return count;
 }
 
+/* A request past its deadline that the watch could not watch is settled here. */
+static void expire(scheduler *self, request *it)
+{
+    if (be_clock() < it->deadline || !request_settle(it, STATE_EXPIRED))
+        return;
+    metrics_rejected(self->metrics, REJECTED_DEADLINE);
+    it->wake(it);
+}
+
 static size_t drop_settled(scheduler *self, request **batch, size_t count)
 {
     size_t kept = 0;
     for (size_t i = 0; i < count; i++) {
+        expire(self, batch[i]);
         if (request_is_pending(batch[i]))
             batch[kept++] = batch[i];
         else

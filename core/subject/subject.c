@@ -340,6 +340,11 @@ void be_subject_close(be_subject *subject)
     free(subject);
 }
 
+void be_subject_rename(be_subject *subject, const char *name)
+{
+    snprintf(subject->info.name, sizeof subject->info.name, "%s", name);
+}
+
 const be_subject_info *be_subject_get_info(const be_subject *subject)
 {
     return &subject->info;

@@ -48,6 +48,8 @@ typedef struct be_subject be_subject;
  * the field or tensor at fault. */
 be_status be_subject_open(const char *path, be_subject **subject, be_error *error);
 void be_subject_close(be_subject *subject);
+/* Calls it by another name than its file's, cut to BE_SUBJECT_NAME_SIZE - 1 bytes; before it is shared. */
+void be_subject_rename(be_subject *subject, const char *name);
 const be_subject_info *be_subject_get_info(const be_subject *subject);
 /* [n_vertices] of a hemisphere: each vertex's number on the fsaverage surface; NULL when the file has none. */
 const int32_t *be_subject_fsaverage(const be_subject *subject, be_hemisphere hemisphere);

@@ -253,10 +253,10 @@ class Daemon:
     def count(self, name, **labels):
         return self.metrics().get((f"brainenc_{name}", frozenset(labels.items())), 0)
 
-    def resident(self):
-        """Bytes of memory it has."""
+    def resident(self, field="VmRSS"):
+        """Bytes of memory it has; with VmHWM the most it ever had."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024
+        return int(re.search(field + r":\s+(\d+) kB", status)[1]) * 1024
 
     # Ending
 

@@ -152,9 +152,21 @@ def test_base64_may_have_line_breaks(demo_daemon):
     assert demo_daemon.post("/predict?format=npy", f'{{"image": "{lines}"}}'.encode(), JSON).body == want
 
 
-def test_json_is_json_when_it_says_so(demo_daemon):
-    assert demo_daemon.post("/predict", picture(), JSON, status=None).status in (413, 422)
-    assert demo_daemon.refuses(415, "POST", "/predict", b'{"image": "AAAA"}')
+def test_what_the_client_declares_is_not_trusted(demo_daemon):
+    want = demo_daemon.post("/predict?format=npy", picture()).body
+    for declared in ("application/json", "image/jpeg", "text/plain", "application/x-www-form-urlencoded"):
+        assert demo_daemon.post("/predict?format=npy", picture(), {"Content-Type": declared}).body == want
+        text = ' {"image": "%s"}' % text64(picture())
+        assert demo_daemon.post("/predict?format=npy", text.encode(), {"Content-Type": declared}).body == want
+
+
+def test_a_parameter_in_a_form_is_not_passed_over(demo_daemon):
+    for name in ("subject", "rois", "fit"):
+        headers, body = form(noise(1), (name, b"crop"))
+        assert "URL" in demo_daemon.refuses(400, "POST", "/predict", body, headers)
+    headers, body = form(noise(1), ("roi", b"FBA"))
+    assert demo_daemon.post("/predict?output=rois", body, headers)  # which means nothing to /predict
+    assert "URL" in demo_daemon.refuses(400, "POST", "/attention?roi=FBA", body, headers)
 
 
 @pytest.mark.parametrize("width, height", [(1, 1), (1, 400), (400, 1), (3, 2)])

@@ -192,6 +192,9 @@ def test_a_unix_socket(start, tmp_path):
     leftover.bind(str(path))
     leftover.close()
     assert start(listen=f"unix:{path}").get("/readyz").body == b"ready\n"
+    other = start(wait=False, listen=f"unix:{path}")
+    other.wait_end(1)  # the one that listens keeps its socket
+    assert "in use" in other.log
 
 
 def test_ipv6(start):

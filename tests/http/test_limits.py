@@ -81,17 +81,51 @@ def test_a_full_queue_is_503_with_retry_after(start):
 
 
 def test_bytes_in_flight(start):
-    daemon = start(limits={"body": "1MiB", "bytes_in_flight": "1MiB"})
-    with daemon.socket(head(700000) + b"x") as holder:
-        wait_until(lambda: daemon.count("in_flight_bytes") == 700000, "counted at once")
-        answer = daemon.post("/predict", picture() * 2, status=503)
+    daemon = start(limits={"body": "4MiB", "bytes_in_flight": "4MiB"})
+    with daemon.socket(head(2000000) + b"x") as holder:
+        wait_until(lambda: daemon.count("in_flight_bytes") == 2000000, "counted at once")
+        answer = daemon.post("/predict", b"x" * 2300000, status=503)
         assert "in flight" in answer.error() and int(answer.headers["Retry-After"]) >= 1
-        answer = daemon.post("/predict", iter([b"x" * 50000] * 10), {"Transfer-Encoding": "chunked"}, encode_chunked=True, status=503)
+        answer = daemon.post("/predict", iter([b"x" * 230000] * 10), {"Transfer-Encoding": "chunked"}, encode_chunked=True, status=503)
         assert "in flight" in answer.error()
         assert daemon.post("/predict?output=rois", noise(1)).status == 200
     wait_until(lambda: daemon.count("in_flight_bytes") == 0, "given back when the client left")
     assert daemon.post("/predict?output=rois", picture()).status == 200
     assert daemon.count("rejected_total", reason="bytes_in_flight") == 2
+
+
+def test_answers_count_among_the_bytes_in_flight(start):
+    daemon = start(limits={"body": "1MiB", "bytes_in_flight": "4MiB"})
+    small = encode_png(np.zeros((4, 4, 3)))  # whose fitted picture and maps have more than a MiB
+    headers, body = form(*[small] * 4)
+    answer = daemon.post("/predict", body, headers, status=503)
+    assert "images" in answer.error() and int(answer.headers["Retry-After"]) >= 1
+    answer = daemon.post("/attention?roi=FBA&heads=all", small, status=503)
+    assert "single heads" in answer.error()
+    assert daemon.count("rejected_total", reason="bytes_in_flight") == 2
+    headers, body = form(*[small] * 2)
+    assert len(daemon.post("/predict", body, headers).json()["predictions"]) == 2
+    wait_until(lambda: daemon.count("in_flight_bytes") == 0, "given back with the answer")
+
+
+def test_an_upload_past_its_limit_or_time_is_told_so(start):
+    daemon = start(limits={"body": "64KiB", "deadline_ms": 300})
+    begun = b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with daemon.socket(begun) as sock:
+        piece = b"100000\r\n" + b"x" * (1 << 20) + b"\r\n"
+        with pytest.raises(ConnectionError):
+            for _ in range(64):
+                sock.sendall(piece)
+        answer = read_answer(sock)
+        assert answer.status == 413 and "limits.body" in answer.error() and answer.headers["Connection"] == "close"
+    with daemon.socket(begun) as sock:
+        sock.sendall(b"5\r\nabcde\r\n")
+        time.sleep(0.5)
+        sock.sendall(b"5\r\nabcde\r\n")
+        answer = read_answer(sock)
+        assert answer.status == 408 and "deadline" in answer.error() and answer.headers["Connection"] == "close"
+    assert daemon.count("rejected_total", reason="deadline") == 1
+    assert daemon.get("/healthz")
 
 
 def test_a_deadline_passes(start):

@@ -125,3 +125,15 @@ def test_a_connection_is_kept(golden_daemon):
 def test_the_errors_are_json(golden_daemon):
     answer = golden_daemon.ask("GET", "/nope", status=404)
     assert json.loads(answer.body)["error"]["code"] == "not_found" and answer.headers["Content-Type"] == "application/json"
+
+
+def test_a_subject_is_called_what_the_configuration_calls_it(start, demo_settings):
+    weights = demo_settings["subjects"][0]
+    daemon = start(subjects=[weights | {"name": name} for name in ("left one", "other")])
+    assert [it["name"] for it in daemon.get("/subjects").json()["subjects"]] == ["left one", "other"]
+    for name in ("left one", "other"):
+        asked = name.replace(" ", "%20")
+        answer = daemon.post(f"/predict?subject={asked}&output=rois", noise(1))
+        assert answer.json()["subject"] == name and answer.headers["X-Brainenc-Demo"] == "true"
+        assert daemon.get(f"/attention?roi=FBA&subject={asked}").json()["subject"] == name
+    assert daemon.post("/attention?roi=EBA&format=png", noise(1)).headers["X-Brainenc-Demo"] == "true"
