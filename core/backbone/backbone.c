@@ -1,5 +1,6 @@
 #include "core/backbone/backbone.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "core/backbone/kind.h"
@@ -12,37 +13,79 @@ static const be_backbone_kind *const kinds[] = {
 enum { N_KINDS = sizeof kinds / sizeof *kinds };
 
 /* One row for each kind of feature map. */
-static const char *const feature_names[] = {
-    [BE_FEATURES_DINOV2_Q] = "dinov2_q",
+static const struct { const char *name; bool class_token; } feature_rows[] = {
+    [BE_FEATURES_DINOV2_Q] = {"dinov2_q", false},
+    [BE_FEATURES_DINOV2] = {"dinov2", false},
+    [BE_FEATURES_DINOV2_Q_CLS] = {"dinov2_q_cls", true},
+    [BE_FEATURES_DINOV2_CLS_FIRST_PATCH] = {"dinov2_cls/first-patch", true},
+    [BE_FEATURES_DINOV2_CLS] = {"dinov2_cls/class-token", true},
+    [BE_FEATURES_CLIP] = {"clip", false},
+    [BE_FEATURES_CLIP_CLS] = {"clip_cls", true},
+    [BE_FEATURES_RESNET18] = {"resnet18", false},
+    [BE_FEATURES_RESNET50] = {"resnet50", false},
 };
-enum { N_FEATURES = sizeof feature_names / sizeof *feature_names };
+enum { N_FEATURES = sizeof feature_rows / sizeof *feature_rows };
 
 be_status be_features_parse(const char *text, be_features *features, be_error *error)
 {
+    char names[200] = "";
     for (size_t i = 0; i < N_FEATURES; i++) {
-        if (strcmp(text, feature_names[i]) == 0) {
+        size_t length = strlen(names);
+        if (strcmp(text, feature_rows[i].name) == 0) {
             *features = (be_features)i;
             return BE_OK;
         }
+        snprintf(names + length, sizeof names - length, "%s%s", i ? ", " : "", feature_rows[i].name);
     }
-    return be_fail(error, BE_ERROR_UNSUPPORTED, "backbone_arch: '%s' is not supported; dinov2_q is", text);
+    return be_fail(error, BE_ERROR_UNSUPPORTED, "backbone_arch: '%.60s' is not supported; there are: %s", text, names);
 }
 
 const char *be_features_name(be_features features)
 {
-    return feature_names[features];
+    return feature_rows[features].name;
 }
 
-static be_status recognise(const be_tensor_file *file, const be_backbone_kind **kind, be_error *error)
+bool be_features_is_class(be_features features)
 {
-    for (size_t i = 0; i < N_KINDS; i++) {
-        if (kinds[i]->recognise(file)) {
-            *kind = kinds[i];
+    return feature_rows[features].class_token;
+}
+
+be_status be_activation_parse(const char *text, be_activation *activation, be_error *error)
+{
+    static const char *const names[] = {
+        [BE_ACTIVATION_AUTO] = "auto", [BE_ACTIVATION_QUICK_GELU] = "quick_gelu", [BE_ACTIVATION_GELU] = "gelu",
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *activation = (be_activation)i;
             return BE_OK;
         }
     }
-    return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: holds no backbone known here (DINOv2 in Meta's or Hugging Face's names)",
-                   be_tensor_file_path(file));
+    return be_fail(error, BE_ERROR_ARGUMENT, "activation: '%.40s' is none of: auto, quick_gelu, gelu", text);
+}
+
+/* Which kind the file is, from its tensors' names; that it is the one asked for and gives what is read from it. */
+static be_status recognise(const be_tensor_file *file, const be_backbone_options *options, const be_tap *taps, size_t n_taps,
+                           const be_backbone_kind **kind, be_error *error)
+{
+    const char *path = be_tensor_file_path(file), *asked = options ? options->kind : NULL;
+    char known[300] = "";
+    for (size_t i = 0; i < N_KINDS; i++) {
+        size_t length = strlen(known);
+        snprintf(known + length, sizeof known - length, "%s%s", i ? ", " : "", kinds[i]->files);
+        if (!kinds[i]->recognise(file))
+            continue;
+        *kind = kinds[i];
+        if (asked && strcmp(asked, kinds[i]->name) != 0)
+            return be_fail(error, BE_ERROR_FORMAT, "%s: is a %s backbone, not the %.40s it is said to be", path, kinds[i]->name, asked);
+        for (size_t t = 0; t < n_taps; t++) {
+            if (!kinds[i]->offers(taps[t].features))
+                return be_fail(error, BE_ERROR_FORMAT, "%s: is a %s backbone, which has no %s features", path, kinds[i]->name,
+                               be_features_name(taps[t].features));
+        }
+        return BE_OK;
+    }
+    return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: holds no backbone known here: %s", path, known);
 }
 
 be_status be_backbone_inspect(const char *path, const be_backbone_options *options, be_backbone_info *info, be_error *error)
@@ -52,7 +95,7 @@ be_status be_backbone_inspect(const char *path, const be_backbone_options *optio
     be_status status = be_tensor_file_open(path, &file, error);
     if (status != BE_OK)
         return status;
-    status = recognise(file, &kind, error);
+    status = recognise(file, options, NULL, 0, &kind, error);
     if (status == BE_OK)
         status = kind->inspect(file, options, NULL, 0, info, error);
     be_tensor_file_close(file);
@@ -68,7 +111,7 @@ be_status be_backbone_open(const char *path, const be_backbone_options *options,
     be_status status = be_tensor_file_open(path, &file, error);
     if (status != BE_OK)
         return status;
-    status = recognise(file, &kind, error);
+    status = recognise(file, options, taps, n_taps, &kind, error);
     if (status == BE_OK)
         status = kind->inspect(file, options, taps, n_taps, &info, error);
     if (status == BE_OK)

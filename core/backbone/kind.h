@@ -6,6 +6,10 @@
 #include "core/files/tensor_file.h"
 
 typedef struct be_backbone_kind {
+    const char *name;  /* "dinov2": be_backbone_info.kind */
+    const char *files; /* whose files it reads, for the sentence about an unknown one: "DINOv2 (Meta's or Hugging Face's names)" */
+    /* True when it gives such features. */
+    bool (*offers)(be_features features);
     /* True when the file's tensor names are this kind's. */
     bool (*recognise)(const be_tensor_file *file);
     /* Fills *info from names and shapes; n_taps may be 0 (then nothing depends on taps). */

@@ -222,7 +222,15 @@ static void vit_prepare_grid(const be_backbone *backbone, size_t rows, size_t co
     vit_resample_positions((const vit *)backbone, rows, columns, constants);
 }
 
+static bool vit_offers(be_features features)
+{
+    return features == BE_FEATURES_DINOV2_Q;
+}
+
 const be_backbone_kind be_backbone_dinov2 = {
+    .name = "dinov2",
+    .files = "DINOv2 (Meta's or Hugging Face's names)",
+    .offers = vit_offers,
     .recognise = vit_recognise,
     .inspect = vit_inspect,
     .load = vit_load,
