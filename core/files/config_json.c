@@ -22,13 +22,16 @@ be_status be_config_json_size(const char *weights_path, const char *key, size_t 
         return BE_OK;
     if (status != BE_OK)
         return status;
-    cJSON *root = cJSON_ParseWithLength((const char *)file.bytes, file.size);
+    cJSON *root;
+    status = be_json_parse((const char *)file.bytes, file.size, path, &root, error);
+    be_mapped_file_close(&file);
+    if (status != BE_OK)
+        return status;
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(root, key);
     if (!cJSON_IsObject(root))
         status = be_fail(error, BE_ERROR_FORMAT, "%s: is no JSON object", path);
     else if (item && (!be_json_get_size(item, value) || *value < 1 || *value > LARGEST))
         status = be_fail(error, BE_ERROR_FORMAT, "%s: '%s' is no whole number between 1 and %d", path, key, LARGEST);
     cJSON_Delete(root);
-    be_mapped_file_close(&file);
     return status;
 }

@@ -88,6 +88,7 @@ def test_bytes_in_flight(start):
         assert "in flight" in answer.error() and int(answer.headers["Retry-After"]) >= 1
         answer = daemon.post("/predict", iter([b"x" * 230000] * 10), {"Transfer-Encoding": "chunked"}, encode_chunked=True, status=503)
         assert "in flight" in answer.error()
+        wait_until(lambda: daemon.count("in_flight_bytes") == 2000000, "what was refused is let go")
         assert daemon.post("/predict?output=rois", noise(1)).status == 200
     wait_until(lambda: daemon.count("in_flight_bytes") == 0, "given back when the client left")
     assert daemon.post("/predict?output=rois", picture()).status == 200
@@ -100,9 +101,11 @@ def test_answers_count_among_the_bytes_in_flight(start):
     headers, body = form(*[small] * 4)
     answer = daemon.post("/predict", body, headers, status=503)
     assert "images" in answer.error() and int(answer.headers["Retry-After"]) >= 1
+    wait_until(lambda: daemon.count("in_flight_bytes") == 0, "what was refused is let go")
     answer = daemon.post("/attention?roi=FBA&heads=all", small, status=503)
     assert "single heads" in answer.error()
     assert daemon.count("rejected_total", reason="bytes_in_flight") == 2
+    wait_until(lambda: daemon.count("in_flight_bytes") == 0, "what was refused is let go")
     headers, body = form(*[small] * 2)
     assert len(daemon.post("/predict", body, headers).json()["predictions"]) == 2
     wait_until(lambda: daemon.count("in_flight_bytes") == 0, "given back with the answer")
