@@ -37,7 +37,7 @@ static be_status make_floats(float **out, size_t count, const char *what, be_err
 static be_status make_output(const request *it, request_image *image, size_t place, be_error *error)
 {
     const be_subject_info *info = engine_subject_info(it->engine, it->query.subjects[place]);
-    size_t maps = info->queries * image->about.rows * image->about.columns;
+    size_t maps = info->maps * image->about.rows * image->about.columns;
     be_output *output = &image->outputs[place];
     be_status status = BE_OK;
     if (it->kind == REQUEST_PREDICT)
@@ -56,7 +56,7 @@ static be_status count_answers(request *it, const request_image *image, const bo
     size_t floats = 0, cells = image->about.rows * image->about.columns;
     for (size_t s = 0; s < it->query.n_subjects; s++) {
         const be_subject_info *info = engine_subject_info(it->engine, it->query.subjects[s]);
-        size_t maps = info->queries * cells;
+        size_t maps = info->maps * cells;
         floats += maps + info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT] + (it->query.how.heads ? info->heads * maps : 0);
     }
     return body_count_bytes(it, BYTES_A_FLOAT * floats, limits, error);

@@ -34,8 +34,8 @@ static void add_subject(be_json *json, cJSON *list, const engine *served, size_t
     be_json_text(json, object, "backbone", backbone->name);
     be_json_text(json, object, "backbone_weights", be_model_backbone_hash(model));
     be_json_text(json, object, "weights", info->weights_hash);
-    be_json_text(json, object, "features", be_features_name(info->tap.features));
-    be_json_number(json, object, "layer", (double)info->tap.layer);
+    be_json_text(json, object, "features", be_features_name(info->member[0].tap.features));
+    be_json_number(json, object, "layer", (double)info->member[0].tap.layer);
     be_json_text(json, object, "encoder", info->encoder);
     be_json_text(json, object, "readout", info->readout);
     be_json_number(json, object, "members", (double)info->members);
@@ -45,8 +45,8 @@ static void add_subject(be_json *json, cJSON *list, const engine *served, size_t
     add_counts(json, object, "vertices", info->n_vertices);
     add_counts(json, object, "fsaverage", info->n_fsaverage);
     be_json_number(json, object, "rois", (double)(info->rois.count - 1));
-    if (info->has_validation)
-        be_json_number(json, object, "validation", info->validation);
+    if (info->member[0].has_validation)
+        be_json_number(json, object, "validation", info->member[0].validation);
     else
         be_json_null(json, object, "validation");
     cJSON *unverified = be_json_array(json, object, "unverified");

@@ -111,7 +111,7 @@ static be_status copy_floats(float **out, const float *from, size_t count)
 static entry *make_entry(engine *served, size_t subject, const be_answer_image *about, const be_image *input,
                          const float *attention)
 {
-    size_t cells = about->rows * about->columns, queries = engine_subject_info(served, subject)->queries;
+    size_t cells = about->rows * about->columns, queries = engine_subject_info(served, subject)->maps;
     const engine_subject *place = engine_subject_at(served, subject);
     void *memory, *pixels;
     if (be_allocate(&memory, 1, sizeof(entry), "a held result", NULL) != BE_OK)

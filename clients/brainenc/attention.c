@@ -100,7 +100,7 @@ static be_status compute(job *self, be_error *error)
     read_picture(self->image, &self->compute, self->engine.model, &self->picture);
     if (self->picture.status != BE_OK)
         return be_fail(error, self->picture.status, "%s", self->picture.error.message);
-    be_status status = be_allocate(&memory, heads * info->queries * count_cells(self), sizeof(float), "attention maps", error);
+    be_status status = be_allocate(&memory, heads * info->maps * count_cells(self), sizeof(float), "attention maps", error);
     if (status != BE_OK)
         return status;
     if (self->maps.heads)

@@ -52,8 +52,8 @@ static int run_import(int argc, char **argv)
         return tool_fail(&error);
     const be_subject_info *info = be_subject_get_info(subject);
     printf("%s: %s, %zu left and %zu right vertices, %zu ROIs, features %s layer %zu\n", options.output, info->name,
-           info->n_vertices[BE_LEFT], info->n_vertices[BE_RIGHT], info->rois.count - 1, be_features_name(info->tap.features),
-           info->tap.layer);
+           info->n_vertices[BE_LEFT], info->n_vertices[BE_RIGHT], info->rois.count - 1, be_features_name(info->member[0].tap.features),
+           info->member[0].tap.layer);
     if (*info->unverified)
         printf("unverified: %s\n", info->unverified);
     puts("It holds masks derived from the data it was trained on: that data's terms of use apply (NSD: not to be passed on).");

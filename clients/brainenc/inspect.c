@@ -155,15 +155,15 @@ static be_status describe_subject(const char *path, report *to, be_error *error)
     const be_subject_info *info = be_subject_get_info(subject);
     begin(to, path, info->demo ? "a subject (demo: random weights)" : "a subject");
     tell(to, "subject", info->name);
-    tell_format(to, "features", "%s, layer %zu, %zu channels", be_features_name(info->tap.features), info->tap.layer,
+    tell_format(to, "features", "%s, layer %zu, %zu channels", be_features_name(info->member[0].tap.features), info->member[0].tap.layer,
                 info->channels);
     tell_format(to, "encoder", "%s, %zu heads; %s, %zu queries; %zu member", info->encoder, info->heads, info->readout,
                 info->queries, info->members);
     tell_format(to, "predicts", "%zu left and %zu right vertices, %s", info->n_vertices[BE_LEFT], info->n_vertices[BE_RIGHT],
                 info->units);
     tell_format(to, "images", "%zu x %zu pixels", info->image_size, info->image_size);
-    if (info->has_validation)
-        tell_format(to, "validation", "%.4f mean correlation, as training recorded it", info->validation);
+    if (info->member[0].has_validation)
+        tell_format(to, "validation", "%.4f mean correlation, as training recorded it", info->member[0].validation);
     tell(to, "weights", info->weights_hash);
     if (*info->unverified)
         tell(to, "unverified", info->unverified);

@@ -109,7 +109,7 @@ static be_status make_output(const predict_job *self, size_t subject, be_output 
     output->vertices = memory;
     if (!self->ask->attention)
         return BE_OK;
-    status = be_allocate(&memory, info->queries * tokens, sizeof(float), "attention maps", error);
+    status = be_allocate(&memory, info->maps * tokens, sizeof(float), "attention maps", error);
     if (status == BE_OK)
         output->attention = memory;
     return status;

@@ -98,8 +98,8 @@ static void add_model(be_json *json, cJSON *to, const be_model *model, const be_
     const be_backbone_info *backbone = be_model_backbone(model);
     cJSON *object = be_json_object(json, to, "model");
     be_json_text(json, object, "backbone", backbone->name);
-    be_json_text(json, object, "features", be_features_name(info->tap.features));
-    be_json_number(json, object, "layer", (double)info->tap.layer);
+    be_json_text(json, object, "features", be_features_name(info->member[0].tap.features));
+    be_json_number(json, object, "layer", (double)info->member[0].tap.layer);
     be_json_text(json, object, "encoder", info->encoder);
     be_json_text(json, object, "readout", info->readout);
     be_json_number(json, object, "members", (double)info->members);
@@ -256,7 +256,7 @@ static be_status add_maps(be_json *json, cJSON *to, const be_subject_info *info,
                 cJSON *object = add_group(json, list, info, &selection->groups[g], (be_hemisphere)h);
                 if (maps->heads)
                     be_json_number(json, object, "head", (double)head);
-                be_map_of_group(info, &selection->groups[g], (be_hemisphere)h, attention + head * info->queries * cells,
+                be_map_of_group(info, &selection->groups[g], (be_hemisphere)h, attention + head * info->maps * cells,
                                 cells, map);
                 add_weights(json, object, map, image);
             }

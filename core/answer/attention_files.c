@@ -32,7 +32,7 @@ be_status be_answer_attention_npy(const be_subject_info *info, const be_answer_i
         for (size_t g = 0; g < selection->count; g++) {
             for (int h = BE_LEFT; h < BE_HEMISPHERES; h++) {
                 for (size_t head = 0; head < heads && maps->hemispheres[h]; head++, next += cells * sizeof(float)) {
-                    be_map_of_group(info, &selection->groups[g], (be_hemisphere)h, attention + head * info->queries * cells,
+                    be_map_of_group(info, &selection->groups[g], (be_hemisphere)h, attention + head * info->maps * cells,
                                     cells, map);
                     memcpy(next, map, cells * sizeof(float));
                 }

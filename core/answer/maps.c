@@ -5,7 +5,7 @@
 void be_map_of_group(const be_subject_info *info, const be_roi_group *group, be_hemisphere hemisphere,
                      const float *attention, size_t cells, float *out)
 {
-    size_t first_query = hemisphere == BE_LEFT ? 0 : info->queries / 2;
+    size_t first_query = hemisphere == BE_LEFT ? 0 : info->maps / 2;
     memset(out, 0, cells * sizeof *out);
     for (size_t m = 0; m < group->n_members; m++) {
         const float *map = attention + (first_query + group->members[m]) * cells;

@@ -7,7 +7,7 @@
 #include "core/subject/subject.h"
 
 /* out[cells] = the mean of the maps of the group's members in one hemisphere. `attention` is [Q][cells] with Q =
- * info->queries (one head's, or the mean over heads). The mean of maps that each sum to 1 sums to 1. */
+ * info->maps (one head's, or the mean over heads). The mean of maps that each sum to 1 sums to 1. */
 void be_map_of_group(const be_subject_info *info, const be_roi_group *group, be_hemisphere hemisphere,
                      const float *attention, size_t cells, float *out);
 

@@ -1,7 +1,8 @@
 /* Brain encoders: from a feature map to one output token for each query, and from tokens to vertices.
  *
- * An encoder and a readout are loaded from tensors of a subject file under a member's prefix. Both are immutable once
- * loaded; any number of threads may run them at once, each with an arena of its own. Formulas: MODEL sections 3 and 4.
+ * Encoders and readouts are loaded from tensors under a member's prefix. Both are immutable once loaded; any number of
+ * threads may run them at once, each with an arena of its own. Adding an encoder takes a new file with a be_encoder_kind in
+ * it (kind.h), a row in the table of encoder.c and a test. Formulas: MODEL sections 3 and 4.
  */
 #ifndef BRAINENC_ENCODER_ENCODER_H
 #define BRAINENC_ENCODER_ENCODER_H
@@ -16,56 +17,106 @@
 
 /* The settings of the authors' arguments that decide what is computed. */
 typedef struct be_encoder_settings {
-    size_t channels; /* of the feature map (C); the encoder's hidden size D is the same */
-    size_t queries;  /* Q */
-    size_t heads;    /* nheads; divides D */
+    const char *kind;        /* `encoder_arch`: "transformer", "custom_transformer", "spatial_feature", "linear" */
+    size_t channels;         /* C, of the feature map */
+    size_t width;            /* D, `hidden_dim`; C without an input projection */
+    size_t queries;          /* Q; of "linear" 1 */
+    size_t heads;            /* `nheads`; divides D */
+    size_t enc_layers, dec_layers;
+    size_t memory_layer;     /* which encoder layer's output is the memory, from 0: `enc_output_layer` again */
+    bool pre_norm;
+    bool learned_position;   /* `position_embedding` "learned", else "sine" */
+    bool class_token;        /* the feature map is one token without a grid */
+    bool input_projection;   /* a 1x1 convolution from C to D comes first (ResNet) */
+    size_t stride;           /* of "linear"'s convolution: 3 for DINOv2, 2 for CLIP, 1 for ResNet */
 } be_encoder_settings;
 
-typedef struct be_transformer be_transformer;
+typedef struct be_encoder be_encoder;
 
-/* Loads the published model (`transformer`, enc_layers 0, dec_layers 1, pre_norm 1, sine position) from the tensors
- * prefix + "transformer.decoder...." and prefix + "query_embed.weight", and computes what does not depend on the image:
- * the query projections. BE_ERROR_FORMAT naming the tensor that is missing or of the wrong shape. */
-be_status be_transformer_load(be_tensor_file *file, const char *prefix, const be_encoder_settings *settings,
-                              be_transformer **encoder, be_error *error);
-void be_transformer_free(be_transformer *encoder);
-/* The width of its feed-forward part. */
-size_t be_transformer_hidden(const be_transformer *encoder);
+/* BE_OK when such an encoder can be computed; BE_ERROR_UNSUPPORTED or BE_ERROR_FORMAT naming the setting at fault otherwise.
+ * `path` begins the sentence. */
+be_status be_encoder_check(const be_encoder_settings *settings, const char *path, be_error *error);
+/* Loads the tensors prefix + "...", after be_encoder_check. BE_ERROR_FORMAT names the tensor that is missing or of the wrong
+ * shape. */
+be_status be_encoder_load(be_tensor_file *file, const char *prefix, const be_encoder_settings *settings, be_encoder **encoder,
+                          be_error *error);
+void be_encoder_free(be_encoder *encoder);
 
-/* What depends on the grid alone (the position code's part of the scores), [heads][queries][rows * columns]. */
-size_t be_transformer_grid_floats(const be_transformer *encoder, size_t rows, size_t columns);
-be_status be_transformer_prepare_grid(const be_transformer *encoder, size_t rows, size_t columns, float *constants,
-                                      be_error *error);
+/* What an encoder is, from its settings and shapes. */
+typedef struct be_encoder_info {
+    size_t queries;
+    size_t width;      /* of an output token */
+    size_t heads;      /* of its attention maps: 1 for spatial_feature, 0 for linear, which has no maps */
+    size_t hidden;     /* of the feed-forward part; 0: there is none */
+    bool dynamic;      /* the maps depend on the image */
+    char unverified[96];  /* "" or what no golden case covers */
+} be_encoder_info;
+const be_encoder_info *be_encoder_get_info(const be_encoder *encoder);
+/* Its `encoder_arch`. */
+const char *be_encoder_name(const be_encoder *encoder);
+
+/* What depends on the grid alone: position tables. be_encoder_grid_floats floats. */
+size_t be_encoder_grid_floats(const be_encoder *encoder, size_t rows, size_t columns);
+void be_encoder_prepare_grid(const be_encoder *encoder, size_t rows, size_t columns, float *constants);
+
+/* BE_OK when the encoder takes such a grid; BE_ERROR_ARGUMENT with a sentence otherwise. */
+be_status be_encoder_check_grid(const be_encoder *encoder, size_t rows, size_t columns, be_error *error);
 
 /* Bytes of arena for an image of `tokens` grid cells, and of scratch for each worker. */
-size_t be_transformer_arena_bytes(const be_transformer *encoder, size_t tokens);
-size_t be_transformer_scratch_bytes(const be_transformer *encoder);
+size_t be_encoder_arena_bytes(const be_encoder *encoder, size_t tokens);
+size_t be_encoder_scratch_bytes(const be_encoder *encoder, size_t tokens);
 
-/* features [tokens][C] of one image on a grid whose constants are given. Writes tokens_out [Q][D] (the output tokens
- * after the decoder's norm) and, where not NULL, the attention maps: attention_mean [Q][tokens], averaged over heads,
- * each summing to 1, and attention_heads [heads][Q][tokens]. What the arena held is lost. */
-be_status be_transformer_run(const be_transformer *encoder, const be_team *team, be_arena *arena, const float *features,
-                             size_t tokens, const float *constants, float *tokens_out, float *attention_mean,
-                             float *attention_heads, be_error *error);
+/* An image under way: what all its queries share. */
+typedef struct be_encoding {
+    const be_encoder *encoder;
+    const be_team *team;
+    const float *features; /* [T][C] */
+    size_t rows, columns, tokens; /* tokens = T; 1 for a class token */
+    float *memory;         /* the kind's own, in the arena */
+} be_encoding;
 
-/* The sine position code of MODEL section 3: out [rows * columns][channels]. channels is even. */
-void be_position_sine(size_t rows, size_t columns, size_t channels, float *out);
+/* Computes what all queries share. `features` [T][C] and the arena's content must stay until the last be_encode_queries. The
+ * grid was checked. BE_ERROR_LIMIT when the arena was made for fewer tokens. */
+be_status be_encode_begin(const be_encoder *encoder, const be_team *team, be_arena *arena, const float *features, size_t rows,
+                          size_t columns, const float *constants, be_encoding *encoding, be_error *error);
+
+/* Takes output tokens [count][width] of the wish's queries first .. first + count - 1; from any thread, each query once. */
+typedef void be_take_tokens(void *context, const be_team *team, size_t first, size_t count, const float *tokens);
+
+/* Which queries are wanted, and where what they give goes. */
+typedef struct be_encoder_wish {
+    const uint32_t *queries; /* [count], or NULL: 0 .. count - 1 */
+    size_t count;
+    be_take_tokens *take;    /* or NULL */
+    void *context;
+    float *attention;        /* [count][T]: where each query looked, mean over heads, sum 1; or NULL */
+    float *attention_heads;  /* [heads][count][T], or NULL */
+} be_encoder_wish;
+
+/* Computes the output tokens of some queries. A query's numbers are the same bits whichever others are asked for with it only
+ * when the whole list is the same: products are cut by the list. */
+void be_encode_queries(const be_encoding *encoding, const be_encoder_wish *wish);
+
+/* --- readout -------------------------------------------------------------------------------------- */
 
 /* Which output tokens a vertex is read from: vertex v's are queries[start[v]] .. queries[start[v + 1] - 1]. */
 typedef struct be_readout_lists {
     size_t *start;     /* [vertices + 1] */
-    uint16_t *queries; /* [start[vertices]] */
+    uint32_t *queries; /* [start[vertices]] */
 } be_readout_lists;
 
 typedef struct be_readout be_readout;
 
-/* Loads a masked readout (`rois_all`): prefix + "lh_embed.0.weight" [V_lh][D], ".bias" [V_lh], and rh_embed. Takes over the
- * lists (left vertices first, V_lh + V_rh of them) on success only. */
+/* Loads prefix + "lh_embed.0.weight" [V_lh][width], ".bias" [V_lh], and rh_embed. `lists` (left vertices first) outlives the
+ * readout, which several members of an ensemble share it with; NULL: vertex v is read from query v alone. */
 be_status be_readout_load(be_tensor_file *file, const char *prefix, size_t width, size_t left, size_t right,
-                          be_readout_lists *lists, be_readout **readout, be_error *error);
+                          const be_readout_lists *lists, be_readout **readout, be_error *error);
 void be_readout_free(be_readout *readout);
 
-/* out[v] = sum over the queries r of vertex v of tokens[r] . W[v] + b[v]; tokens [Q][D], out [V_lh + V_rh], as trained. */
+/* out[v] = sum over the queries r of vertex v of tokens[r] . W[v] + b[v]; tokens [Q][width], out [V_lh + V_rh], as trained. */
 void be_readout_run(const be_readout *readout, const be_team *team, const float *tokens, float *out);
+/* The same for a readout without lists and the tokens of queries first .. first + count - 1; writes those vertices of out. */
+void be_readout_rows(const be_readout *readout, const be_kernels *kernels, size_t first, size_t count, const float *tokens,
+                     float *out);
 
 #endif

@@ -12,7 +12,10 @@ be_status be_find_tensor(const be_tensor_file *file, const char *prefix, const c
     const be_tensor *found = be_tensor_file_find(file, full);
     if (!found)
         return be_fail(error, BE_ERROR_FORMAT, "%s: tensor '%s' is missing", be_tensor_file_path(file), full);
-    bool dims_right = found->n_dims == (columns ? 2u : 1u);
+    size_t n_dims = found->n_dims;
+    while (n_dims > 2 && found->shape[n_dims - 1] == 1) /* a 1x1 convolution is a matrix */
+        n_dims--;
+    bool dims_right = n_dims == (columns ? 2u : 1u);
     bool rows_right = dims_right && (rows ? found->shape[0] == rows
                                           : found->shape[0] > 0 && found->shape[0] <= LARGEST_FREE_SIZE);
     if (!rows_right || (columns && found->shape[1] != columns)) {

@@ -1,9 +1,14 @@
+#include "core/encoder/position.h"
+
 #include <math.h>
-#include <string.h>
 
-#include "core/encoder/encoder.h"
+be_positions be_positions_in(const float *tables, size_t rows, size_t columns, size_t width, bool column_first)
+{
+    return (be_positions){.by_row = tables, .by_column = tables + rows * (width / 2), .rows = rows, .columns = columns,
+                          .width = width, .column_first = column_first};
+}
 
-/* One axis: half = channels / 2 numbers for coordinate `index` of `count`. */
+/* One axis: half = D / 2 numbers for coordinate `index` of `count`. */
 static void axis_code(size_t index, size_t count, size_t half, float *out)
 {
     const float two_pi = 6.28318530717958647692f;
@@ -14,20 +19,25 @@ static void axis_code(size_t index, size_t count, size_t half, float *out)
     }
 }
 
-void be_position_sine(size_t rows, size_t columns, size_t channels, float *out)
+void be_positions_sine(size_t rows, size_t columns, size_t width, float *tables)
 {
-    size_t half = channels / 2;
-    for (size_t row = 0; row < rows; row++) {
-        for (size_t column = 0; column < columns; column++) { /* each axis is computed once, along the grid's first edge */
-            float *cell = out + (row * columns + column) * channels;
-            if (column == 0)
-                axis_code(row, rows, half, cell);
-            else
-                memcpy(cell, cell - channels, half * sizeof *cell);
-            if (row == 0)
-                axis_code(column, columns, half, cell + half);
-            else
-                memcpy(cell + half, cell - columns * channels + half, half * sizeof *cell);
+    size_t half = width / 2;
+    for (size_t row = 0; row < rows; row++)
+        axis_code(row, rows, half, tables + row * half);
+    for (size_t column = 0; column < columns; column++)
+        axis_code(column, columns, half, tables + (rows + column) * half);
+}
+
+void be_positions_add(const be_positions *positions, size_t first, size_t count, float *x)
+{
+    size_t half = positions->width / 2;
+    for (size_t cell = first; cell < first + count; cell++, x += 2 * half) {
+        const float *row = positions->by_row + cell / positions->columns * half;
+        const float *column = positions->by_column + cell % positions->columns * half;
+        const float *left = positions->column_first ? column : row, *right = positions->column_first ? row : column;
+        for (size_t k = 0; k < half; k++) {
+            x[k] += left[k];
+            x[half + k] += right[k];
         }
     }
 }

@@ -9,7 +9,7 @@ enum { BLOCK_VERTICES = 512 };
 struct be_readout {
     size_t width, vertices;
     float *weight, *bias; /* [vertices][width], [vertices] */
-    be_readout_lists lists;
+    const be_readout_lists *lists; /* NULL: vertex v is read from query v */
 };
 
 typedef struct run {
@@ -28,8 +28,8 @@ static void read_block(void *context, size_t block, size_t worker)
     (void)worker;
     for (size_t v = first; v < end; v++) {
         float sum = 0;
-        for (size_t i = readout->lists.start[v]; i < readout->lists.start[v + 1]; i++) {
-            const float *token = self->tokens + readout->lists.queries[i] * width;
+        for (size_t i = readout->lists->start[v]; i < readout->lists->start[v + 1]; i++) {
+            const float *token = self->tokens + readout->lists->queries[i] * width;
             sum += self->team->kernels->dot(token, readout->weight + v * width, width) + readout->bias[v];
         }
         self->out[v] = sum;
@@ -42,8 +42,15 @@ void be_readout_run(const be_readout *readout, const be_team *team, const float 
     be_team_run(team, BE_STAGE_READ_OUT, (readout->vertices + BLOCK_VERTICES - 1) / BLOCK_VERTICES, read_block, &self);
 }
 
+void be_readout_rows(const be_readout *readout, const be_kernels *kernels, size_t first, size_t count, const float *tokens,
+                     float *out)
+{
+    for (size_t v = first; v < first + count; v++, tokens += readout->width)
+        out[v] = kernels->dot(tokens, readout->weight + v * readout->width, readout->width) + readout->bias[v];
+}
+
 be_status be_readout_load(be_tensor_file *file, const char *prefix, size_t width, size_t left, size_t right,
-                          be_readout_lists *lists, be_readout **out, be_error *error)
+                          const be_readout_lists *lists, be_readout **out, be_error *error)
 {
     const be_tensor *tensor;
     void *memory;
@@ -73,8 +80,7 @@ be_status be_readout_load(be_tensor_file *file, const char *prefix, size_t width
         be_readout_free(readout);
         return status;
     }
-    readout->lists = *lists;
-    *lists = (be_readout_lists){0};
+    readout->lists = lists;
     *out = readout;
     return BE_OK;
 }
@@ -83,8 +89,6 @@ void be_readout_free(be_readout *readout)
 {
     if (!readout)
         return;
-    free(readout->lists.start);
-    free(readout->lists.queries);
     free(readout->weight);
     free(readout);
 }

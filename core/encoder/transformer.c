@@ -1,319 +1,442 @@
-#include <math.h>
+/* The published model: keys and values from the feature map, after an input projection and self-attention layers where the
+ * checkpoint has them; the decoder does the rest. Reference: MODEL section 4, `transformer`. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/clock.h"
 #include "core/base/memory.h"
 #include "core/compute/product.h"
-#include "core/encoder/encoder.h"
+#include "core/encoder/decoder.h"
 #include "core/encoder/load.h"
+#include "core/encoder/self_attention.h"
 
-static const float norm_epsilon = 1e-5f;
+enum { GOLDEN_HEADS = 16, LEARNED_POSITIONS = 50, MOST_LAYERS = 64, NAME_SIZE = 96 };
 
-/* Weights are [out][in]; D is the width, Q the queries, F the feed-forward width. */
-struct be_transformer {
-    size_t width, queries, heads, hidden;
-    float scale;                            /* 1 / sqrt(width / heads) */
-    float *keys_weight, *values_weight;     /* [D][D] each, one after the other: together [2D][D] */
-    float *keys_bias, *values_bias;         /* [D] */
-    float *out_weight, *out_bias;           /* [D][D], [D] */
-    float *norm3_gain, *norm3_bias;         /* [D] */
-    float *hidden_weight, *hidden_bias;     /* [F][D], [F] */
-    float *narrow_weight, *narrow_bias;     /* [D][F], [D] */
-    float *norm_gain, *norm_bias;           /* [D]: the decoder's own */
-    float *query;                           /* [Q][D]: (LN1(0) + e) Wq' + bq, the same for every image */
+typedef struct transformer {
+    be_encoder base;
+    float *input_weight, *input_bias;   /* [D][C], [D]; NULL: the feature map is the memory */
+    float *row_table, *column_table;    /* [LEARNED_POSITIONS][D/2] each; NULL: sine */
+    self_attention encoder;             /* n_layers 0: none */
+    decoder decoder;
     be_arena weights;
-};
+} transformer;
 
-/* The buffers of one image of T tokens. */
-typedef struct buffers {
-    float *keys_values; /* [T][2D] */
-    float *weights;     /* [heads][Q][T]: scores, then the softmax */
-    float *pooled;      /* [Q][D] */
-    float *state;       /* [Q][D]: t of MODEL section 4 */
-    float *normal;      /* [Q][D] */
-    float *hidden;      /* [Q][F] */
-} buffers;
+/* --- checks --------------------------------------------------------------------------------------- */
 
-typedef struct run {
-    const be_transformer *encoder;
-    const be_team *team;
-    const float *features, *positions; /* [T][D]; [heads][Q][T] */
-    size_t tokens;
-    buffers at;
-} run;
-
-static buffers lay_out_run(const be_transformer *encoder, size_t tokens, be_arena *arena)
+static be_status check(const be_encoder_settings *settings, const char *path, be_error *error)
 {
-    size_t width = encoder->width, queries = encoder->queries;
-    buffers at;
-    at.keys_values = be_arena_floats(arena, tokens * 2 * width);
-    at.weights = be_arena_floats(arena, encoder->heads * queries * tokens);
-    at.pooled = be_arena_floats(arena, queries * width);
-    at.state = be_arena_floats(arena, queries * width);
-    at.normal = be_arena_floats(arena, queries * width);
-    at.hidden = be_arena_floats(arena, queries * encoder->hidden);
+    if (settings->width == 0 || settings->width % 4 != 0)
+        return be_fail(error, BE_ERROR_FORMAT, "%s: hidden_dim %zu is no multiple of 4, which the position code needs", path,
+                       settings->width);
+    if (settings->heads == 0 || settings->width % settings->heads != 0)
+        return be_fail(error, BE_ERROR_FORMAT, "%s: hidden_dim %zu is not a multiple of nheads %zu", path, settings->width,
+                       settings->heads);
+    if (settings->dec_layers == 0)
+        return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: dec_layers 0: without a decoder there is nothing to read out", path);
+    if (settings->dec_layers > MOST_LAYERS || settings->enc_layers > MOST_LAYERS)
+        return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: dec_layers %zu or enc_layers %zu is more than %d", path,
+                       settings->dec_layers, settings->enc_layers, MOST_LAYERS);
+    if (settings->enc_layers > 0 && settings->memory_layer >= settings->enc_layers)
+        return be_fail(error, BE_ERROR_FORMAT,
+                       "%s: enc_output_layer %zu: with enc_layers %zu there are only encoder layers 0 to %zu", path,
+                       settings->memory_layer, settings->enc_layers, settings->enc_layers - 1);
+    return BE_OK;
+}
+
+static be_status check_grid(const be_encoder *encoder, size_t rows, size_t columns, be_error *error)
+{
+    if (!encoder->settings.learned_position || (rows <= LEARNED_POSITIONS && columns <= LEARNED_POSITIONS))
+        return BE_OK;
+    return be_fail(error, BE_ERROR_ARGUMENT, "fit: the learned position code has %d rows and columns, the image has %zu x %zu tokens",
+                   LEARNED_POSITIONS, rows, columns);
+}
+
+/* --- running -------------------------------------------------------------------------------------- */
+
+static const transformer *model_of(const be_encoder *encoder)
+{
+    return (const transformer *)encoder;
+}
+
+/* What of an image lies in the arena: encoding->memory is its first part. */
+typedef struct layout {
+    float *projected; /* the decoder's keys and values */
+    float *memory;    /* [T][D]; NULL when the feature map itself is the memory */
+    float *buffers;   /* of the self-attention */
+} layout;
+
+static layout lay_out(const transformer *model, size_t tokens, be_arena *arena)
+{
+    layout at = {0};
+    at.projected = be_arena_floats(arena, decoder_memory_floats(&model->decoder, tokens));
+    if (model->input_weight || model->encoder.n_layers > 0)
+        at.memory = be_arena_floats(arena, tokens * model->decoder.width);
+    if (model->encoder.n_layers > 0)
+        at.buffers = be_arena_floats(arena, self_attention_floats(&model->encoder, tokens));
     return at;
 }
 
-/* k = m Wk' (its bias and position part are in the grid's constants), v = m Wv' + bv, for a panel of tokens. */
-static void project_panel(void *context, size_t panel, size_t worker)
+typedef struct input_job {
+    const transformer *model;
+    const be_encoding *encoding;
+    float *memory;
+} input_job;
+
+/* m = f Wi' + bi for a panel of tokens: the 1x1 convolution. */
+static void project_input(void *context, size_t panel, size_t worker)
 {
-    const run *self = context;
-    const be_transformer *encoder = self->encoder;
-    size_t width = encoder->width, panels = be_panels(self->tokens);
-    size_t first = be_panel_start(self->tokens, panels, panel);
-    size_t count = be_panel_start(self->tokens, panels, panel + 1) - first;
-    float *out = self->at.keys_values + first * 2 * width;
+    const input_job *job = context;
+    const transformer *model = job->model;
+    size_t tokens = job->encoding->tokens, width = model->decoder.width, channels = model->base.settings.channels;
+    size_t first = be_panel_start(tokens, be_panels(tokens), panel);
+    size_t count = be_panel_start(tokens, be_panels(tokens), panel + 1) - first;
     (void)worker;
-    be_product_transposed(out, 2 * width, self->features + first * width, width, encoder->keys_weight, width, count,
-                          2 * width, width, 1.0f, false);
-    self->team->kernels->bias_add(out + width, encoder->values_bias, count, width, 2 * width);
+    be_product_transposed(job->memory + first * width, width, job->encoding->features + first * channels, channels,
+                          model->input_weight, channels, count, width, channels, 1.0f, false);
+    job->encoding->team->kernels->bias_add(job->memory + first * width, model->input_bias, count, width, width);
 }
 
-/* One head for all queries: weights = softmax(scale q k' + positions), pooled = weights v. */
-static void attend(void *context, size_t head, size_t worker)
+static be_positions positions_of(const be_encoding *encoding, const float *tables)
 {
-    const run *self = context;
-    const be_transformer *encoder = self->encoder;
-    size_t width = encoder->width, head_width = width / encoder->heads, queries = encoder->queries, tokens = self->tokens;
-    float *weights = self->at.weights + head * queries * tokens;
-    const float *keys = self->at.keys_values + head * head_width, *values = keys + width;
-    (void)worker;
-    memcpy(weights, self->positions + head * queries * tokens, queries * tokens * sizeof *weights);
-    be_product_transposed(weights, tokens, encoder->query + head * head_width, width, keys, 2 * width, queries, tokens,
-                          head_width, encoder->scale, true);
-    self->team->kernels->softmax(weights, queries, tokens, tokens);
-    be_product(self->at.pooled + head * head_width, width, weights, tokens, values, 2 * width, queries, head_width, tokens);
+    const transformer *model = model_of(encoding->encoder);
+    return be_positions_in(tables, encoding->rows, encoding->columns, model->decoder.width, model->row_table != NULL);
 }
 
-/* From the pooled values to the output tokens: t = o Wo' + bo; t = t + W2 relu(W1 LN3(t) + b1) + b2; LN_dec(t). */
-static void finish(const run *self, float *tokens_out)
+static be_status begin(be_encoding *encoding, be_arena *arena, const float *constants, be_error *error)
 {
-    const be_transformer *encoder = self->encoder;
-    const be_kernels *kernels = self->team->kernels;
-    const buffers *at = &self->at;
-    size_t width = encoder->width, queries = encoder->queries, hidden = encoder->hidden;
-    be_product_transposed(at->state, width, at->pooled, width, encoder->out_weight, width, queries, width, width, 1.0f, false);
-    kernels->bias_add(at->state, encoder->out_bias, queries, width, width);
-    kernels->layer_norm(at->normal, at->state, encoder->norm3_gain, encoder->norm3_bias, queries, width, norm_epsilon);
-    be_product_transposed(at->hidden, hidden, at->normal, width, encoder->hidden_weight, width, queries, hidden, width, 1.0f,
-                          false);
-    kernels->bias_relu(at->hidden, encoder->hidden_bias, queries, hidden);
-    be_product_transposed(at->normal, width, at->hidden, hidden, encoder->narrow_weight, hidden, queries, width, hidden, 1.0f,
-                          false);
-    kernels->residual_add(at->state, at->normal, encoder->narrow_bias, NULL, queries, width);
-    kernels->layer_norm(tokens_out, at->state, encoder->norm_gain, encoder->norm_bias, queries, width, norm_epsilon);
-}
-
-static void average_heads(const run *self, float *mean)
-{
-    size_t heads = self->encoder->heads, count = self->encoder->queries * self->tokens;
-    memset(mean, 0, count * sizeof *mean);
-    for (size_t head = 0; head < heads; head++)
-        self->team->kernels->accumulate(mean, self->at.weights + head * count, 1.0f / (float)heads, count);
-}
-
-be_status be_transformer_run(const be_transformer *encoder, const be_team *team, be_arena *arena, const float *features,
-                             size_t tokens, const float *constants, float *tokens_out, float *attention_mean,
-                             float *attention_heads, be_error *error)
-{
-    run self = {.encoder = encoder, .team = team, .features = features, .positions = constants, .tokens = tokens};
-    be_arena_reset(arena);
-    self.at = lay_out_run(encoder, tokens, arena);
+    const transformer *model = model_of(encoding->encoder);
+    size_t tokens = encoding->tokens;
+    layout at = lay_out(model, tokens, arena);
     if (arena->overflowed)
         return be_fail(error, BE_ERROR_LIMIT, "tokens: the image has more (%zu) than this session was made for", tokens);
-    be_team_run(team, BE_STAGE_ENCODE, be_panels(tokens), project_panel, &self);
-    be_team_run(team, BE_STAGE_ENCODE, encoder->heads, attend, &self);
-    double start = be_clock();
-    finish(&self, tokens_out);
-    if (team->stages)
-        team->stages[BE_STAGE_ENCODE] += be_clock() - start;
-    if (attention_mean)
-        average_heads(&self, attention_mean);
-    if (attention_heads)
-        memcpy(attention_heads, self.at.weights, encoder->heads * encoder->queries * tokens * sizeof(float));
+    be_positions positions = positions_of(encoding, constants);
+    const float *memory = at.memory ? at.memory : encoding->features;
+    if (model->input_weight) {
+        input_job job = {model, encoding, at.memory};
+        be_team_run(encoding->team, BE_STAGE_ENCODE, be_panels(tokens), project_input, &job);
+    } else if (at.memory) {
+        memcpy(at.memory, encoding->features, tokens * model->decoder.width * sizeof *at.memory);
+    }
+    self_attention_run(&model->encoder, encoding->team, &positions, at.memory, at.buffers);
+    decoder_project_memory(&model->decoder, encoding->team, memory, &positions, at.projected);
+    encoding->memory = at.projected;
     return BE_OK;
 }
 
-/* --- what depends on the grid --------------------------------------------------------------------- */
-
-size_t be_transformer_grid_floats(const be_transformer *encoder, size_t rows, size_t columns)
+static void queries(const be_encoding *encoding, const be_encoder_wish *wish)
 {
-    return encoder->heads * encoder->queries * rows * columns;
+    decoder_run(&model_of(encoding->encoder)->decoder, encoding->team, NULL, encoding->memory, encoding->tokens, wish);
 }
 
-/* constants[h][q][t] = scale * q_h (p_t Wk' + bk)_h. */
-be_status be_transformer_prepare_grid(const be_transformer *encoder, size_t rows, size_t columns, float *constants,
-                                      be_error *error)
+/* --- sizes ---------------------------------------------------------------------------------------- */
+
+static size_t grid_floats(const be_encoder *encoder, size_t rows, size_t columns)
 {
-    size_t width = encoder->width, tokens = rows * columns, head_width = width / encoder->heads;
-    void *memory;
-    be_status status = be_allocate_aligned(&memory, tokens * width, 2 * sizeof(float), "a position code", error);
-    if (status != BE_OK)
-        return status;
-    float *code = memory, *keys = code + tokens * width;
-    be_position_sine(rows, columns, width, code);
-    be_product_transposed(keys, width, code, width, encoder->keys_weight, width, tokens, width, width, 1.0f, false);
-    for (size_t t = 0; t < tokens; t++) {
-        for (size_t i = 0; i < width; i++)
-            keys[t * width + i] += encoder->keys_bias[i];
-    }
-    for (size_t head = 0; head < encoder->heads; head++) {
-        be_product_transposed(constants + head * encoder->queries * tokens, tokens, encoder->query + head * head_width, width,
-                              keys + head * head_width, width, encoder->queries, tokens, head_width, encoder->scale, false);
-    }
-    free(memory);
-    return BE_OK;
+    return (rows + columns) * (model_of(encoder)->decoder.width / 2);
 }
 
-size_t be_transformer_arena_bytes(const be_transformer *encoder, size_t tokens)
+static void prepare_grid(const be_encoder *encoder, size_t rows, size_t columns, float *constants)
+{
+    const transformer *model = model_of(encoder);
+    size_t half = model->decoder.width / 2;
+    if (!model->row_table) {
+        be_positions_sine(rows, columns, model->decoder.width, constants);
+        return;
+    }
+    memcpy(constants, model->row_table, rows * half * sizeof *constants);
+    memcpy(constants + rows * half, model->column_table, columns * half * sizeof *constants);
+}
+
+static size_t arena_bytes(const be_encoder *encoder, size_t tokens)
 {
     be_arena counting = {0};
-    lay_out_run(encoder, tokens, &counting);
+    lay_out(model_of(encoder), tokens, &counting);
     return counting.used;
 }
 
-size_t be_transformer_scratch_bytes(const be_transformer *encoder)
+static size_t scratch_bytes(const be_encoder *encoder, size_t tokens)
 {
-    (void)encoder; /* every buffer of this encoder belongs to the image */
-    return 0;
+    const transformer *model = model_of(encoder);
+    size_t decoding = decoder_scratch_bytes(&model->decoder, tokens);
+    size_t encoding = self_attention_scratch_bytes(&model->encoder, tokens);
+    return decoding > encoding ? decoding : encoding;
 }
 
 /* --- loading -------------------------------------------------------------------------------------- */
 
-static void lay_out_weights(be_transformer *encoder)
+static void lay_out_decoder_layer(transformer *model, size_t number)
 {
-    size_t width = encoder->width, hidden = encoder->hidden;
-    be_arena *arena = &encoder->weights;
-    encoder->keys_weight = be_arena_floats(arena, 2 * width * width);
-    encoder->values_weight = encoder->keys_weight ? encoder->keys_weight + width * width : NULL;
-    encoder->keys_bias = be_arena_floats(arena, width);
-    encoder->values_bias = be_arena_floats(arena, width);
-    encoder->out_weight = be_arena_floats(arena, width * width);
-    encoder->out_bias = be_arena_floats(arena, width);
-    encoder->norm3_gain = be_arena_floats(arena, width);
-    encoder->norm3_bias = be_arena_floats(arena, width);
-    encoder->hidden_weight = be_arena_floats(arena, hidden * width);
-    encoder->hidden_bias = be_arena_floats(arena, hidden);
-    encoder->narrow_weight = be_arena_floats(arena, width * hidden);
-    encoder->narrow_bias = be_arena_floats(arena, width);
-    encoder->norm_gain = be_arena_floats(arena, width);
-    encoder->norm_bias = be_arena_floats(arena, width);
-    encoder->query = be_arena_floats(arena, encoder->queries * width);
+    decoder *to = &model->decoder;
+    decoder_layer *layer = &to->layers[number];
+    size_t width = to->width, hidden = to->hidden;
+    be_arena *arena = &model->weights;
+    /* Joined projections as they stand in the file: of the first layer the query part is used up by decoder.query. */
+    layer->query_weight = be_arena_floats(arena, 3 * width * width);
+    layer->keys_weight = layer->query_weight ? layer->query_weight + width * width : NULL;
+    layer->values_weight = layer->query_weight ? layer->query_weight + 2 * width * width : NULL;
+    layer->query_bias = be_arena_floats(arena, 3 * width);
+    layer->keys_bias = layer->query_bias ? layer->query_bias + width : NULL;
+    layer->values_bias = layer->query_bias ? layer->query_bias + 2 * width : NULL;
+    layer->out_weight = be_arena_floats(arena, width * width);
+    layer->out_bias = be_arena_floats(arena, width);
+    layer->norm1_gain = be_arena_floats(arena, width);
+    layer->norm1_bias = be_arena_floats(arena, width);
+    layer->norm2_gain = to->pre_norm ? NULL : be_arena_floats(arena, width);
+    layer->norm2_bias = to->pre_norm ? NULL : be_arena_floats(arena, width);
+    layer->norm3_gain = be_arena_floats(arena, width);
+    layer->norm3_bias = be_arena_floats(arena, width);
+    layer->hidden_weight = be_arena_floats(arena, hidden * width);
+    layer->hidden_bias = be_arena_floats(arena, hidden);
+    layer->narrow_weight = be_arena_floats(arena, width * hidden);
+    layer->narrow_bias = be_arena_floats(arena, width);
 }
 
-/* query = (norm1.bias + e) Wq' + bq: LN1 of the zero state is its bias. `projection` is in_proj_weight, `bias` in_proj_bias. */
-static void project_queries(be_transformer *encoder, const float *projection, const float *bias, const float *norm1_bias,
-                            float *embedding)
+static void lay_out_encoder_layer(transformer *model, size_t number)
 {
-    size_t width = encoder->width;
-    for (size_t q = 0; q < encoder->queries; q++) {
-        for (size_t i = 0; i < width; i++)
-            embedding[q * width + i] += norm1_bias[i];
-    }
-    be_product_transposed(encoder->query, width, embedding, width, projection, width, encoder->queries, width, width, 1.0f,
-                          false);
-    for (size_t q = 0; q < encoder->queries; q++) {
-        for (size_t i = 0; i < width; i++)
-            encoder->query[q * width + i] += bias[i];
-    }
+    self_attention *to = &model->encoder;
+    self_attention_layer *layer = &to->layers[number];
+    size_t width = to->width, hidden = to->hidden;
+    be_arena *arena = &model->weights;
+    layer->projection_weight = be_arena_floats(arena, 3 * width * width);
+    layer->projection_bias = be_arena_floats(arena, 3 * width);
+    layer->out_weight = be_arena_floats(arena, width * width);
+    layer->out_bias = be_arena_floats(arena, width);
+    layer->norm1_gain = be_arena_floats(arena, width);
+    layer->norm1_bias = be_arena_floats(arena, width);
+    layer->norm2_gain = be_arena_floats(arena, width);
+    layer->norm2_bias = be_arena_floats(arena, width);
+    layer->hidden_weight = be_arena_floats(arena, hidden * width);
+    layer->hidden_bias = be_arena_floats(arena, hidden);
+    layer->narrow_weight = be_arena_floats(arena, width * hidden);
+    layer->narrow_bias = be_arena_floats(arena, width);
 }
 
-/* The cross-attention's joined projection [Wq; Wk; Wv], of which keys and values are kept and the queries are used up. */
-static be_status load_projections(be_transformer *encoder, be_tensor_file *file, const char *prefix, be_error *error)
+static void lay_out_weights(transformer *model)
 {
-    size_t width = encoder->width, queries = encoder->queries;
-    size_t projection = 3 * width * width, biases = 3 * width;
+    const be_encoder_settings *settings = &model->base.settings;
+    decoder *to = &model->decoder;
+    size_t width = settings->width;
+    be_arena *arena = &model->weights;
+    if (settings->input_projection) {
+        model->input_weight = be_arena_floats(arena, width * settings->channels);
+        model->input_bias = be_arena_floats(arena, width);
+    }
+    if (settings->learned_position) {
+        model->row_table = be_arena_floats(arena, LEARNED_POSITIONS * (width / 2));
+        model->column_table = be_arena_floats(arena, LEARNED_POSITIONS * (width / 2));
+    }
+    for (size_t l = 0; l < model->encoder.n_layers; l++)
+        lay_out_encoder_layer(model, l);
+    model->encoder.norm_gain = be_arena_floats(arena, width);
+    model->encoder.norm_bias = be_arena_floats(arena, width);
+    for (size_t l = 0; l < to->n_layers; l++)
+        lay_out_decoder_layer(model, l);
+    to->norm_gain = be_arena_floats(arena, width);
+    to->norm_bias = be_arena_floats(arena, width);
+    to->query = be_arena_floats(arena, settings->queries * width);
+    to->embedding = be_arena_floats(arena, to->n_layers > 1 ? settings->queries * width : 0);
+}
+
+/* A layer's tensors by their names, which all begin with `stem`. */
+static be_status load_named(be_tensor_file *file, const char *prefix, const char *stem, const be_wanted_tensor *wanted,
+                            size_t count, be_error *error)
+{
+    char name[NAME_SIZE];
+    be_status status = BE_OK;
+    for (size_t i = 0; i < count && status == BE_OK; i++) {
+        be_wanted_tensor one = wanted[i];
+        if (!one.out)
+            continue;
+        snprintf(name, sizeof name, "%s%s", stem, one.name);
+        one.name = name;
+        status = be_load_tensors(file, prefix, &one, 1, error);
+    }
+    return status;
+}
+
+static be_status load_encoder_layer(const transformer *model, size_t number, be_tensor_file *file, const char *prefix,
+                                    be_error *error)
+{
+    const self_attention_layer *to = &model->encoder.layers[number];
+    size_t width = model->encoder.width, hidden = model->encoder.hidden;
+    char stem[NAME_SIZE];
+    const be_wanted_tensor wanted[] = {
+        {"self_attn.in_proj_weight", 3 * width, width, to->projection_weight}, {"self_attn.in_proj_bias", 3 * width, 0, to->projection_bias},
+        {"self_attn.out_proj.weight", width, width, to->out_weight}, {"self_attn.out_proj.bias", width, 0, to->out_bias},
+        {"norm1.weight", width, 0, to->norm1_gain}, {"norm1.bias", width, 0, to->norm1_bias},
+        {"norm2.weight", width, 0, to->norm2_gain}, {"norm2.bias", width, 0, to->norm2_bias},
+        {"linear1.weight", hidden, width, to->hidden_weight}, {"linear1.bias", hidden, 0, to->hidden_bias},
+        {"linear2.weight", width, hidden, to->narrow_weight}, {"linear2.bias", width, 0, to->narrow_bias},
+    };
+    snprintf(stem, sizeof stem, "transformer.encoder.layers.%zu.", number);
+    return load_named(file, prefix, stem, wanted, sizeof wanted / sizeof *wanted, error);
+}
+
+static be_status load_decoder_layer(const transformer *model, size_t number, be_tensor_file *file, const char *prefix,
+                                    be_error *error)
+{
+    const decoder_layer *to = &model->decoder.layers[number];
+    size_t width = model->decoder.width, hidden = model->decoder.hidden;
+    char stem[NAME_SIZE];
+    const be_wanted_tensor wanted[] = {
+        {"multihead_attn.in_proj_weight", 3 * width, width, to->query_weight}, {"multihead_attn.in_proj_bias", 3 * width, 0, to->query_bias},
+        {"multihead_attn.out_proj.weight", width, width, to->out_weight}, {"multihead_attn.out_proj.bias", width, 0, to->out_bias},
+        {"norm1.weight", width, 0, to->norm1_gain}, {"norm1.bias", width, 0, to->norm1_bias},
+        {"norm2.weight", width, 0, to->norm2_gain}, {"norm2.bias", width, 0, to->norm2_bias},
+        {"norm3.weight", width, 0, to->norm3_gain}, {"norm3.bias", width, 0, to->norm3_bias},
+        {"linear1.weight", hidden, width, to->hidden_weight}, {"linear1.bias", hidden, 0, to->hidden_bias},
+        {"linear2.weight", width, hidden, to->narrow_weight}, {"linear2.bias", width, 0, to->narrow_bias},
+    };
+    snprintf(stem, sizeof stem, "transformer.decoder.layers.%zu.", number);
+    return load_named(file, prefix, stem, wanted, sizeof wanted / sizeof *wanted, error);
+}
+
+/* The first layer's queries: (LN1(0) + e) Wq' + bq, where LN1 of the zero state is its bias. */
+static be_status project_queries(transformer *model, be_tensor_file *file, const char *prefix, be_error *error)
+{
+    decoder *to = &model->decoder;
+    const decoder_layer *layer = &to->layers[0];
+    size_t width = to->width, count = model->base.settings.queries;
     void *memory;
-    be_status status = be_allocate(&memory, projection + biases + width + queries * width, sizeof(float),
-                                   "a decoder's projections", error);
+    be_status status = be_allocate(&memory, count * width, sizeof(float), "query embeddings", error);
     if (status != BE_OK)
         return status;
-    float *weight = memory, *bias = weight + projection, *norm1_bias = bias + biases, *embedding = norm1_bias + width;
-    const be_wanted_tensor wanted[] = {
-        {"transformer.decoder.layers.0.multihead_attn.in_proj_weight", 3 * width, width, weight},
-        {"transformer.decoder.layers.0.multihead_attn.in_proj_bias", 3 * width, 0, bias},
-        {"transformer.decoder.layers.0.norm1.bias", width, 0, norm1_bias},
-        {"query_embed.weight", queries, width, embedding},
-    };
-    status = be_load_tensors(file, prefix, wanted, sizeof wanted / sizeof *wanted, error);
-    if (status == BE_OK) {
-        memcpy(encoder->keys_weight, weight + width * width, 2 * width * width * sizeof(float));
-        memcpy(encoder->keys_bias, bias + width, width * sizeof(float));
-        memcpy(encoder->values_bias, bias + 2 * width, width * sizeof(float));
-        project_queries(encoder, weight, bias, norm1_bias, embedding);
+    float *embedding = memory;
+    const be_wanted_tensor wanted = {"query_embed.weight", count, width, embedding};
+    status = be_load_tensors(file, prefix, &wanted, 1, error);
+    if (status == BE_OK && to->n_layers > 1)
+        memcpy(to->embedding, embedding, count * width * sizeof *embedding);
+    for (size_t q = 0; q < count && status == BE_OK; q++) {
+        for (size_t i = 0; i < width; i++)
+            embedding[q * width + i] += layer->norm1_bias[i];
     }
+    if (status == BE_OK)
+        decoder_project_queries(embedding, layer->query_weight, layer->query_bias, count, width, to->query);
     free(memory);
     return status;
 }
 
-static be_status load_rest(be_transformer *encoder, be_tensor_file *file, const char *prefix, be_error *error)
+static be_status load_weights(transformer *model, be_tensor_file *file, const char *prefix, be_error *error)
 {
-    size_t width = encoder->width, hidden = encoder->hidden;
-    const be_wanted_tensor wanted[] = {
-        {"transformer.decoder.layers.0.multihead_attn.out_proj.weight", width, width, encoder->out_weight},
-        {"transformer.decoder.layers.0.multihead_attn.out_proj.bias", width, 0, encoder->out_bias},
-        {"transformer.decoder.layers.0.norm3.weight", width, 0, encoder->norm3_gain},
-        {"transformer.decoder.layers.0.norm3.bias", width, 0, encoder->norm3_bias},
-        {"transformer.decoder.layers.0.linear1.weight", hidden, width, encoder->hidden_weight},
-        {"transformer.decoder.layers.0.linear1.bias", hidden, 0, encoder->hidden_bias},
-        {"transformer.decoder.layers.0.linear2.weight", width, hidden, encoder->narrow_weight},
-        {"transformer.decoder.layers.0.linear2.bias", width, 0, encoder->narrow_bias},
-        {"transformer.decoder.norm.weight", width, 0, encoder->norm_gain},
-        {"transformer.decoder.norm.bias", width, 0, encoder->norm_bias},
+    const be_encoder_settings *settings = &model->base.settings;
+    size_t width = settings->width;
+    bool encodes = model->encoder.n_layers > 0 && settings->pre_norm;
+    const be_wanted_tensor rest[] = {
+        {"transformer.decoder.norm.weight", width, 0, model->decoder.norm_gain},
+        {"transformer.decoder.norm.bias", width, 0, model->decoder.norm_bias},
+        {"transformer.encoder.norm.weight", width, 0, encodes ? model->encoder.norm_gain : NULL},
+        {"transformer.encoder.norm.bias", width, 0, encodes ? model->encoder.norm_bias : NULL},
+        {"input_proj.weight", width, settings->channels, model->input_weight},
+        {"input_proj.bias", width, 0, model->input_bias},
+        {"row_embed.weight", LEARNED_POSITIONS, width / 2, model->row_table},
+        {"col_embed.weight", LEARNED_POSITIONS, width / 2, model->column_table},
     };
-    return be_load_tensors(file, prefix, wanted, sizeof wanted / sizeof *wanted, error);
+    be_status status = BE_OK;
+    for (size_t l = 0; l < model->encoder.n_layers && status == BE_OK; l++)
+        status = load_encoder_layer(model, l, file, prefix, error);
+    for (size_t l = 0; l < model->decoder.n_layers && status == BE_OK; l++)
+        status = load_decoder_layer(model, l, file, prefix, error);
+    if (status == BE_OK)
+        status = load_named(file, prefix, "", rest, sizeof rest / sizeof *rest, error);
+    if (status == BE_OK)
+        status = project_queries(model, file, prefix, error);
+    if (status == BE_OK && !settings->pre_norm) /* t = LN1(0) */
+        model->decoder.start = model->decoder.layers[0].norm1_bias;
+    return status;
 }
 
-be_status be_transformer_load(be_tensor_file *file, const char *prefix, const be_encoder_settings *settings,
-                              be_transformer **out, be_error *error)
+static be_status find_hidden(be_tensor_file *file, const char *prefix, const char *name, size_t width, size_t *hidden,
+                             be_error *error)
 {
-    const be_tensor *hidden;
-    void *memory;
-    be_status status = be_find_tensor(file, prefix, "transformer.decoder.layers.0.linear1.weight", 0, settings->channels,
-                                      &hidden, error);
-    if (status != BE_OK)
-        return status;
-    status = be_allocate(&memory, 1, sizeof(be_transformer), "an encoder", error);
-    if (status != BE_OK)
-        return status;
-    be_transformer *encoder = memory;
-    be_product_use_one_thread(); /* a model's first product is one of its queries */
-    encoder->width = settings->channels;
-    encoder->queries = settings->queries;
-    encoder->heads = settings->heads;
-    encoder->hidden = hidden->shape[0];
-    encoder->scale = 1.0f / sqrtf((float)(encoder->width / encoder->heads));
-    lay_out_weights(encoder);
-    if (encoder->weights.overflowed)
-        status = be_fail_memory(error, SIZE_MAX, "the weights of an encoder");
-    else
-        status = be_arena_create(&encoder->weights, encoder->weights.used, "the weights of an encoder", error);
-    if (status == BE_OK) {
-        lay_out_weights(encoder);
-        status = load_projections(encoder, file, prefix, error);
-    }
+    const be_tensor *tensor;
+    be_status status = be_find_tensor(file, prefix, name, 0, width, &tensor, error);
     if (status == BE_OK)
-        status = load_rest(encoder, file, prefix, error);
+        *hidden = tensor->shape[0];
+    return status;
+}
+
+static be_status make_layers(transformer *model, be_tensor_file *file, const char *prefix, be_error *error)
+{
+    const be_encoder_settings *settings = &model->base.settings;
+    void *memory;
+    model->decoder = (decoder){.width = settings->width, .heads = settings->heads, .pre_norm = settings->pre_norm};
+    model->encoder = (self_attention){.width = settings->width, .heads = settings->heads, .pre_norm = settings->pre_norm};
+    be_status status = find_hidden(file, prefix, "transformer.decoder.layers.0.linear1.weight", settings->width,
+                                   &model->decoder.hidden, error);
+    if (status == BE_OK && settings->enc_layers > 0)
+        status = find_hidden(file, prefix, "transformer.encoder.layers.0.linear1.weight", settings->width, &model->encoder.hidden,
+                             error);
+    if (status == BE_OK)
+        status = be_allocate(&memory, settings->dec_layers, sizeof(decoder_layer), "decoder layers", error);
+    if (status != BE_OK)
+        return status;
+    model->decoder.layers = memory;
+    model->decoder.n_layers = settings->dec_layers;
+    if (settings->enc_layers == 0)
+        return BE_OK;
+    size_t layers = settings->memory_layer + 1; /* what comes after the memory is not needed */
+    status = be_allocate(&memory, layers, sizeof(self_attention_layer), "encoder layers", error);
+    if (status == BE_OK) {
+        model->encoder.layers = memory;
+        model->encoder.n_layers = layers;
+    }
+    return status;
+}
+
+static void unload(be_encoder *encoder)
+{
+    transformer *model = (transformer *)encoder;
+    be_arena_destroy(&model->weights);
+    free(model->decoder.layers);
+    free(model->encoder.layers);
+    free(model);
+}
+
+static void describe(transformer *model)
+{
+    const be_encoder_settings *settings = &model->base.settings;
+    be_encoder_info *info = &model->base.info;
+    *info = (be_encoder_info){.queries = settings->queries, .width = settings->width, .heads = settings->heads,
+                              .hidden = model->decoder.hidden, .dynamic = true};
+    if (settings->heads != GOLDEN_HEADS)
+        snprintf(info->unverified, sizeof info->unverified, "no golden case covers nheads %zu", settings->heads);
+    else if (settings->enc_layers > 0 && !settings->pre_norm)
+        snprintf(info->unverified, sizeof info->unverified, "no golden case covers encoder layers without pre_norm");
+    else if (settings->dec_layers > 1 && !settings->pre_norm)
+        snprintf(info->unverified, sizeof info->unverified, "no golden case covers several decoder layers without pre_norm");
+}
+
+static be_status load(be_tensor_file *file, const char *prefix, const be_encoder_settings *settings, be_encoder **out,
+                      be_error *error)
+{
+    void *memory;
+    be_status status = be_allocate(&memory, 1, sizeof(transformer), "an encoder", error);
+    if (status != BE_OK)
+        return status;
+    transformer *model = memory;
+    model->base.settings = *settings;
+    status = make_layers(model, file, prefix, error);
+    if (status == BE_OK) {
+        lay_out_weights(model);
+        if (model->weights.overflowed)
+            status = be_fail_memory(error, SIZE_MAX, "the weights of an encoder");
+        else
+            status = be_arena_create(&model->weights, model->weights.used, "the weights of an encoder", error);
+    }
+    if (status == BE_OK) {
+        lay_out_weights(model);
+        status = load_weights(model, file, prefix, error);
+    }
     if (status != BE_OK) {
-        be_transformer_free(encoder);
+        unload(&model->base);
         return status;
     }
-    *out = encoder;
+    describe(model);
+    *out = &model->base;
     return BE_OK;
 }
 
-void be_transformer_free(be_transformer *encoder)
-{
-    if (!encoder)
-        return;
-    be_arena_destroy(&encoder->weights);
-    free(encoder);
-}
-
-size_t be_transformer_hidden(const be_transformer *encoder)
-{
-    return encoder->hidden;
-}
+const be_encoder_kind be_encoder_transformer = {
+    .name = "transformer", .check = check, .load = load, .unload = unload, .check_grid = check_grid, .grid_floats = grid_floats,
+    .prepare_grid = prepare_grid, .arena_bytes = arena_bytes, .scratch_bytes = scratch_bytes, .begin = begin, .queries = queries,
+};

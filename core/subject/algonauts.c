@@ -110,17 +110,17 @@ static be_status add_family(be_roi_set *set, size_t *capacity, const be_npy_mapp
     return status;
 }
 
-static be_status read_mappings(const char *folder, be_npy_mapping *mappings, be_roi_set *set, be_error *error)
+static be_status read_mappings(const char *folder, const char *const *families, be_npy_mapping *mappings, be_roi_set *set, be_error *error)
 {
     char path[PATH_SIZE];
     size_t capacity = 0;
     be_status status = BE_OK;
-    for (size_t f = 0; be_roi_families[f] && status == BE_OK; f++) {
-        status = make_path(path, folder, "mapping_", be_roi_families[f], ".npy", error);
+    for (size_t f = 0; families[f] && status == BE_OK; f++) {
+        status = make_path(path, folder, "mapping_", families[f], ".npy", error);
         if (status == BE_OK)
             status = be_npy_read_mapping(path, &mappings[f], error);
         if (status == BE_OK)
-            status = add_family(set, &capacity, &mappings[f], be_roi_families[f], path, error);
+            status = add_family(set, &capacity, &mappings[f], families[f], path, error);
     }
     return status == BE_OK ? add_roi(set, &capacity, "rest", "", folder, error) : status;
 }
@@ -151,15 +151,15 @@ static be_status mark_family(const be_roi_set *set, const be_npy_mapping *mappin
     return BE_OK;
 }
 
-static be_status mark_families(const char *folder, const be_npy_mapping *mappings, be_hemisphere hemisphere,
+static be_status mark_families(const char *folder, const char *const *families, const be_npy_mapping *mappings, be_hemisphere hemisphere,
                                be_algonauts *data, uint8_t **masks, be_error *error)
 {
     char path[PATH_SIZE], before[8];
     be_status status = BE_OK;
     snprintf(before, sizeof before, "%s.", be_hemisphere_name(hemisphere));
-    for (size_t f = 0; be_roi_families[f] && status == BE_OK; f++) {
+    for (size_t f = 0; families[f] && status == BE_OK; f++) {
         labels family = {0};
-        status = make_path(path, folder, before, be_roi_families[f], "_challenge_space.npy", error);
+        status = make_path(path, folder, before, families[f], "_challenge_space.npy", error);
         if (status == BE_OK)
             status = read_integers(path, &family, error);
         if (status == BE_OK && !*masks) {
@@ -179,11 +179,11 @@ static be_status mark_families(const char *folder, const be_npy_mapping *mapping
     return status;
 }
 
-static be_status read_masks(const char *folder, const be_npy_mapping *mappings, be_hemisphere hemisphere, be_algonauts *data,
+static be_status read_masks(const char *folder, const char *const *families, const be_npy_mapping *mappings, be_hemisphere hemisphere, be_algonauts *data,
                             be_error *error)
 {
     uint8_t *masks = NULL;
-    be_status status = mark_families(folder, mappings, hemisphere, data, &masks, error);
+    be_status status = mark_families(folder, families, mappings, hemisphere, data, &masks, error);
     if (status == BE_OK)
         status = be_masks_to_vertices(&data->rois, hemisphere, masks, data->n_vertices[hemisphere], folder, error);
     free(masks);
@@ -230,14 +230,14 @@ static be_status read_fsaverage(const char *folder, be_hemisphere hemisphere, be
     return status;
 }
 
-be_status be_algonauts_read(const char *folder, be_algonauts *out, be_error *error)
+be_status be_algonauts_read(const char *folder, const char *const *families, be_algonauts *out, be_error *error)
 {
     enum { MOST_FAMILIES = 8 };
     be_npy_mapping mappings[MOST_FAMILIES] = {0};
     be_algonauts data = {0};
-    be_status status = read_mappings(folder, mappings, &data.rois, error);
+    be_status status = read_mappings(folder, families, mappings, &data.rois, error);
     for (int hemisphere = BE_LEFT; hemisphere < BE_HEMISPHERES && status == BE_OK; hemisphere++) {
-        status = read_masks(folder, mappings, (be_hemisphere)hemisphere, &data, error);
+        status = read_masks(folder, families, mappings, (be_hemisphere)hemisphere, &data, error);
         if (status == BE_OK)
             status = read_fsaverage(folder, (be_hemisphere)hemisphere, &data, error);
     }

@@ -1,6 +1,6 @@
 /* A subject's folder in the layout of the Algonauts 2023 challenge: the ROI masks and the fsaverage index in it.
  *
- * Read: roi_masks/{lh,rh}.{family}_challenge_space.npy, roi_masks/mapping_{family}.npy for each of be_roi_families, and
+ * Read: roi_masks/{lh,rh}.{family}_challenge_space.npy, roi_masks/mapping_{family}.npy for each family, and
  * roi_masks/{lh,rh}.all-vertices_fsaverage_space.npy. MODEL section 5.
  */
 #ifndef BRAINENC_SUBJECT_ALGONAUTS_H
@@ -16,9 +16,9 @@ typedef struct be_algonauts {
     size_t n_fsaverage[BE_HEMISPHERES]; /* vertices of that surface (163842 for fsaverage) */
 } be_algonauts;
 
-/* Reads `folder` ("algonauts/subj01"). The sentence names the file that is missing, damaged or does not fit the others.
+/* Reads `folder` ("algonauts/subj01") with the ROIs of `families` (at most 8, ended by NULL; be_roi_families). The sentence names the file that is missing, damaged or does not fit the others.
  * Release with be_algonauts_free. */
-be_status be_algonauts_read(const char *folder, be_algonauts *data, be_error *error);
+be_status be_algonauts_read(const char *folder, const char *const *families, be_algonauts *data, be_error *error);
 void be_algonauts_free(be_algonauts *data);
 
 #endif

@@ -3,8 +3,16 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const wanted_backbone = "dinov2_q", *const wanted_encoder = "transformer",
-                         *const wanted_readout = "rois_all", *const wanted_position = "sine";
+#include "core/backbone/backbone.h"
+#include "core/subject/readout_plan.h"
+
+be_status be_class_token_parse(const char *text, be_class_token *token, be_error *error)
+{
+    if (strcmp(text, "first-patch") != 0 && strcmp(text, "class-token") != 0)
+        return be_fail(error, BE_ERROR_ARGUMENT, "class token: '%.40s' is none of: first-patch, class-token", text);
+    *token = strcmp(text, "first-patch") == 0 ? BE_CLASS_TOKEN_FIRST_PATCH : BE_CLASS_TOKEN_CLASS;
+    return BE_OK;
+}
 
 bool be_checkpoint_recognise(const be_tensor_file *file)
 {
@@ -44,12 +52,47 @@ static be_status read_image_size(const be_tensor_file *file, size_t *out, be_err
     return value && value->kind != BE_VALUE_NONE ? read_size(file, "image_size", out, error) : BE_OK;
 }
 
-static be_status read_rows(const be_tensor_file *file, const char *name, size_t *rows, be_error *error)
+static const be_tensor *find(const be_tensor_file *file, const char *stem)
 {
-    const be_tensor *tensor = be_tensor_file_find(file, name);
+    char name[96];
+    snprintf(name, sizeof name, BE_CHECKPOINT_PREFIX "%s", stem);
+    return be_tensor_file_find(file, name);
+}
+
+static be_status read_rows(const be_tensor_file *file, const char *stem, size_t *rows, be_error *error)
+{
+    const be_tensor *tensor = find(file, stem);
     if (!tensor)
-        return be_fail(error, BE_ERROR_FORMAT, "%s: tensor '%s' is missing", be_tensor_file_path(file), name);
+        return be_fail(error, BE_ERROR_FORMAT, "%s: tensor '" BE_CHECKPOINT_PREFIX "%s' is missing", be_tensor_file_path(file), stem);
     *rows = tensor->n_dims > 0 ? tensor->shape[0] : 0;
+    return BE_OK;
+}
+
+/* How many queries there are, and how wide the feature map is, which no argument says. */
+static be_status read_shapes(const be_tensor_file *file, be_checkpoint *to, be_error *error)
+{
+    const be_tensor *input = find(file, "input_proj.weight"), *readout = find(file, "lh_embed.0.weight");
+    bool linear = strcmp(to->encoder_arch, "linear") == 0, resnet = strncmp(to->backbone_arch, "resnet", 6) == 0;
+    bool spatial = strcmp(to->encoder_arch, "spatial_feature") == 0;
+    be_status status = read_rows(file, "lh_embed.0.weight", &to->n_vertices[BE_LEFT], error);
+    if (status == BE_OK)
+        status = read_rows(file, "rh_embed.0.weight", &to->n_vertices[BE_RIGHT], error);
+    to->queries = 1;
+    if (status == BE_OK && !linear)
+        status = read_rows(file, spatial ? "spatial_embed.weight" : "query_embed.weight", &to->queries, error);
+    if (status != BE_OK)
+        return status;
+    to->channels = to->hidden_dim;
+    to->input_projection = resnet && !linear;
+    if (to->input_projection && (!input || input->n_dims < 2))
+        return be_fail(error, BE_ERROR_FORMAT, "%s: tensor '" BE_CHECKPOINT_PREFIX "input_proj.weight' is missing or no matrix",
+                       be_tensor_file_path(file));
+    if (to->input_projection)
+        to->channels = input->shape[1];
+    else if (linear && input && input->n_dims == 4 && input->shape[2] == 3 && !strstr(to->backbone_arch, "_cls"))
+        to->channels = input->shape[1];
+    else if (linear && readout->n_dims == 2)
+        to->channels = readout->shape[1];
     return BE_OK;
 }
 
@@ -77,11 +120,6 @@ be_status be_checkpoint_read(const be_tensor_file *file, be_checkpoint *out, be_
         {"enc_output_layer", &read.enc_output_layer}, {"enc_layers", &read.enc_layers}, {"dec_layers", &read.dec_layers},
         {"hidden_dim", &read.hidden_dim}, {"nheads", &read.nheads}, {"pre_norm", &pre_norm},
     };
-    const struct { const char *tensor; size_t *to; } rows[] = {
-        {BE_CHECKPOINT_PREFIX "lh_embed.0.weight", &read.n_vertices[BE_LEFT]},
-        {BE_CHECKPOINT_PREFIX "rh_embed.0.weight", &read.n_vertices[BE_RIGHT]},
-        {BE_CHECKPOINT_PREFIX "query_embed.weight", &read.queries},
-    };
     if (!be_checkpoint_recognise(file))
         return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: is no checkpoint of the training program ('model' and 'args' are missing)",
                        be_tensor_file_path(file));
@@ -92,55 +130,64 @@ be_status be_checkpoint_read(const be_tensor_file *file, be_checkpoint *out, be_
         status = read_size(file, sizes[i].key, sizes[i].to, error);
     if (status == BE_OK)
         status = read_image_size(file, &read.image_size, error);
-    bool readable = status == BE_OK && strcmp(read.encoder_arch, wanted_encoder) == 0;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows && readable && status == BE_OK; i++)
-        status = read_rows(file, rows[i].tensor, rows[i].to, error);
+    if (status == BE_OK)
+        status = read_shapes(file, &read, error);
     if (status != BE_OK)
         return status;
     read.pre_norm = pre_norm != 0;
     read_subject(file, read.subject);
     const be_value *args = be_value_get(be_tensor_file_root(file), "args");
+    int64_t run;
+    read.run = be_value_integer(be_value_get(args, "run"), &run) && run > 0 && run < 1 << 20 ? (size_t)run : 0;
+    if (!be_value_boolean(be_value_get(args, "dilation"), &read.dilation))
+        read.dilation = false;
     read.has_validation = be_value_number(be_value_get(args, "val_perf"), &read.validation);
     *out = read;
     return BE_OK;
 }
 
-static be_status refuse_text(const char *path, const char *key, const char *value, const char *wanted, be_error *error)
+/* --- what is computed ----------------------------------------------------------------------------- */
+
+void be_checkpoint_features(const be_checkpoint *it, be_class_token token, char name[BE_CHECKPOINT_TEXT_SIZE])
 {
-    return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: %s '%s' is not supported by this version; '%s' is", path, key, value,
-                   wanted);
+    bool asks = strcmp(it->backbone_arch, "dinov2_cls") == 0;
+    snprintf(name, BE_CHECKPOINT_TEXT_SIZE, "%.40s%s", it->backbone_arch,
+             !asks ? "" : token == BE_CLASS_TOKEN_FIRST_PATCH ? "/first-patch" : "/class-token");
 }
 
-static be_status refuse_size(const char *path, const char *key, size_t value, size_t wanted, be_error *error)
+be_encoder_settings be_checkpoint_settings(const be_checkpoint *it)
 {
-    return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: %s %zu is not supported by this version; %zu is", path, key, value,
-                   wanted);
+    bool clip = strncmp(it->backbone_arch, "clip", 4) == 0, resnet = strncmp(it->backbone_arch, "resnet", 6) == 0;
+    const char *end = strstr(it->backbone_arch, "_cls");
+    return (be_encoder_settings){
+        .kind = it->encoder_arch, .channels = it->channels, .width = it->hidden_dim, .queries = it->queries, .heads = it->nheads,
+        .enc_layers = it->enc_layers, .dec_layers = it->dec_layers, .memory_layer = it->enc_output_layer, .pre_norm = it->pre_norm,
+        .learned_position = strcmp(it->position_embedding, "learned") == 0, .class_token = end && !end[4],
+        .input_projection = it->input_projection, .stride = resnet ? 1 : clip ? 2 : 3,
+    };
 }
 
-be_status be_checkpoint_supported(const be_checkpoint *it, const char *path, be_error *error)
+be_status be_checkpoint_supported(const be_checkpoint *it, be_class_token token, const char *path, be_error *error)
 {
-    if (strcmp(it->backbone_arch, wanted_backbone) != 0)
-        return refuse_text(path, "backbone_arch", it->backbone_arch, wanted_backbone, error);
-    if (strcmp(it->encoder_arch, wanted_encoder) != 0)
-        return refuse_text(path, "encoder_arch", it->encoder_arch, wanted_encoder, error);
-    if (strcmp(it->readout_res, wanted_readout) != 0)
-        return refuse_text(path, "readout_res", it->readout_res, wanted_readout, error);
-    if (strcmp(it->position_embedding, wanted_position) != 0)
-        return refuse_text(path, "position_embedding", it->position_embedding, wanted_position, error);
-    if (it->enc_layers != 0)
-        return refuse_size(path, "enc_layers", it->enc_layers, 0, error);
-    if (it->dec_layers != 1)
-        return refuse_size(path, "dec_layers", it->dec_layers, 1, error);
-    if (!it->pre_norm)
-        return refuse_size(path, "pre_norm", 0, 1, error);
-    if (it->hidden_dim == 0 || it->hidden_dim % 4 != 0)
-        return be_fail(error, BE_ERROR_FORMAT, "%s: hidden_dim %zu is no multiple of 4, which the position code needs", path,
-                       it->hidden_dim);
-    if (it->nheads == 0 || it->hidden_dim % it->nheads != 0)
-        return be_fail(error, BE_ERROR_FORMAT, "%s: hidden_dim %zu is not a multiple of nheads %zu", path, it->hidden_dim,
-                       it->nheads);
-    if (it->queries == 0 || it->queries % 2 != 0)
-        return be_fail(error, BE_ERROR_FORMAT, "%s: query_embed has %zu rows; rois_all has as many for each hemisphere", path,
-                       it->queries);
-    return BE_OK;
+    char name[BE_CHECKPOINT_TEXT_SIZE];
+    be_features features;
+    be_error why;
+    be_encoder_settings settings = be_checkpoint_settings(it);
+    if (strcmp(it->backbone_arch, "dinov2_cls") == 0 && token == BE_CLASS_TOKEN_UNKNOWN)
+        return be_fail(error, BE_ERROR_ARGUMENT,
+                       "%s: backbone_arch dinov2_cls: the published program takes the first patch's token for it: --class-token "
+                       "first-patch (what it computes) or class-token (what its name says)", path);
+    be_checkpoint_features(it, token, name);
+    if (be_features_parse(name, &features, &why) != BE_OK)
+        return be_fail(error, why.status, "%s: %s", path, why.message);
+    if (!be_readout_families(it->readout_res))
+        return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: readout_res '%s' is not supported", path, it->readout_res);
+    if (strcmp(it->position_embedding, "sine") != 0 && !settings.learned_position)
+        return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: position_embedding '%s' is not supported; there are: sine, learned", path,
+                       it->position_embedding);
+    if (it->dilation && strcmp(it->backbone_arch, "resnet18") == 0)
+        return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: dilation is not possible with resnet18", path);
+    if (it->queries == 0)
+        return be_fail(error, BE_ERROR_FORMAT, "%s: the model has no queries", path);
+    return be_encoder_check(&settings, path, error);
 }

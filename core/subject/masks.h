@@ -5,7 +5,6 @@
 #include <stdint.h>
 
 #include "core/base/error.h"
-#include "core/encoder/encoder.h"
 #include "core/subject/roi.h"
 
 /* Fills the vertex lists of one hemisphere of a set whose names are set, from masks [count - 1][n_vertices] of 0 and 1:
@@ -16,9 +15,5 @@ be_status be_masks_to_vertices(be_roi_set *set, be_hemisphere hemisphere, const 
 
 /* The opposite: masks [count - 1][n_vertices], zeroed by the caller. */
 void be_vertices_to_masks(const be_roi_set *set, be_hemisphere hemisphere, uint8_t *masks, size_t n_vertices);
-
-/* Which queries each vertex is read from: MODEL section 4, rois_all. To be freed by whoever takes the lists. */
-be_status be_masks_to_lists(const be_roi_set *set, const size_t n_vertices[BE_HEMISPHERES], be_readout_lists *lists,
-                            be_error *error);
 
 #endif

@@ -1,9 +1,13 @@
 /* A subject: a trained brain encoder with all that is needed to read its answers, in one self-contained file.
  *
  * The file is safetensors. Its __metadata__ has one key, "brainenc", a JSON object (subject_format.h); its tensors are
- *   members.<m>.<authors' name>   float32, the encoder and readout of member m
- *   masks.lh, masks.rh            uint8 [ROIs][vertices], 0 or 1, the ROIs in query order without "rest"
- *   fsaverage.lh, fsaverage.rh    int32 [vertices], a vertex's number on the fsaverage surface
+ *   members.<m>.<authors' name>     the encoder and readout of member m
+ *   masks.lh, masks.rh              uint8 [ROIs][vertices], 0 or 1, the ROIs in query order without "rest"
+ *   fsaverage.lh, fsaverage.rh      int32 [vertices], a vertex's number on the fsaverage surface
+ *   validation.lh, validation.rh    float32 [members][vertices], correlation on the validation images; where it is known
+ *   ncsnr.lh, ncsnr.rh              float32 [vertices], the noise ceiling's signal-to-noise ratio; where it is known
+ * An ensemble has several members, each trained on a layer of the backbone with a random start (run) of its own; all else is
+ * theirs in common.
  * It holds masks derived from the data it was trained on, so that data's terms of use apply to it (for NSD: no passing on).
  *
  * A subject is immutable once opened; any number of threads may use it at once.
@@ -21,25 +25,36 @@
 #include "core/files/hash.h"
 #include "core/subject/roi.h"
 
-enum { BE_SUBJECT_NAME_SIZE = 64, BE_DEFAULT_IMAGE_SIZE = 425 };
+enum { BE_SUBJECT_NAME_SIZE = 64, BE_READOUT_NAME_SIZE = 32, BE_DEFAULT_IMAGE_SIZE = 425, BE_MOST_MEMBERS = 1000 };
+
+/* One trained model of a subject. */
+typedef struct be_member_info {
+    be_tap tap;          /* what it is read from */
+    size_t run;          /* which random start */
+    bool has_validation;
+    double validation;   /* mean correlation on the validation images, as training recorded it */
+} be_member_info;
 
 typedef struct be_subject_info {
     char name[BE_SUBJECT_NAME_SIZE];
     bool demo;                            /* made of random numbers by `brainenc demo` */
     char weights_hash[BE_HASH_SIZE];      /* SHA-256 of the file */
-    be_tap tap;                           /* what it is read from */
     size_t channels;                      /* the backbone must have as many */
-    const char *encoder, *readout;        /* "transformer", "rois_all" */
-    size_t queries, heads;                /* of the decoder's cross-attention */
-    size_t members;                       /* 1: no ensemble */
+    const char *encoder;                  /* "transformer", ... */
+    char readout[BE_READOUT_NAME_SIZE];   /* "rois_all", ... */
+    size_t queries;                       /* of each member's encoder */
+    size_t maps;                          /* attention maps: one a ROI (with rest) and hemisphere; 0: there are none */
+    size_t heads;                         /* of each map; 0: there are none */
+    bool dynamic;                         /* the maps depend on the image */
+    bool by_vertex;                       /* each vertex has a map of its own; a ROI's is their mean (be_session_maps) */
+    size_t members, runs;                 /* members 1: no ensemble; runs: the most that any layer has */
+    be_member_info *member;               /* [members]; owned */
     size_t image_size;                    /* pixels a side the training images had: the checkpoint's image_size, or 425 */
     size_t n_vertices[BE_HEMISPHERES];
     size_t n_fsaverage[BE_HEMISPHERES];   /* vertices of the fsaverage surface; 0: the file has no index */
     be_roi_set rois;
     char *units;                          /* of the activations, as text */
     char *unverified;                     /* "" or what no golden case covers, as text */
-    bool has_validation;
-    double validation;                    /* mean correlation on the validation images, as training recorded it */
 } be_subject_info;
 
 typedef struct be_subject be_subject;
@@ -54,20 +69,40 @@ const be_subject_info *be_subject_get_info(const be_subject *subject);
 /* [n_vertices] of a hemisphere: each vertex's number on the fsaverage surface; NULL when the file has none. */
 const int32_t *be_subject_fsaverage(const be_subject *subject, be_hemisphere hemisphere);
 
-const be_transformer *be_subject_encoder(const be_subject *subject);
-const be_readout *be_subject_readout(const be_subject *subject);
+/* Of member m. */
+const be_encoder *be_subject_encoder(const be_subject *subject, size_t member);
+const be_readout *be_subject_readout(const be_subject *subject, size_t member);
+/* [V_lh + V_rh]: what member m counts in an ensemble's prediction of each vertex (MODEL section 6: softmax over layers of 40 x the
+ * mean validation correlation over the layer's runs, divided by their number); NULL with a single member. */
+const float *be_subject_member_weights(const be_subject *subject, size_t member);
+/* [info.maps]: the query each map is of, the left hemisphere's first; NULL by vertex, or when there are no maps. */
+const uint32_t *be_subject_map_queries(const be_subject *subject);
+/* [members][n_vertices] correlations on the validation images, [n_vertices] ncsnr; NULL when the file has none. */
+const float *be_subject_validation(const be_subject *subject, be_hemisphere hemisphere);
+const float *be_subject_ncsnr(const be_subject *subject, be_hemisphere hemisphere);
+
+/* One checkpoint to import, and the validation correlations saved beside it (NULL: none). */
+typedef struct be_import_member {
+    const char *checkpoint;
+    const char *scores[BE_HEMISPHERES]; /* .npy, one number a vertex */
+} be_import_member;
 
 typedef struct be_import_options {
-    const char *checkpoint;  /* the authors' checkpoint.pth */
-    const char *data;        /* the subject's Algonauts folder */
-    const char *name;        /* NULL: from the checkpoint's arguments */
+    const char *checkpoint;          /* a single model's; NULL: `members` */
+    const be_import_member *members; /* [n_members]: an ensemble's */
+    size_t n_members;
+    const char *data;                /* the subject's Algonauts folder */
+    const char *name;                /* NULL: from the checkpoint's arguments */
+    const char *ncsnr[BE_HEMISPHERES]; /* .npy, one number a vertex; NULL: none */
+    const char *streams_order;       /* "rest-last", "rest-first"; NULL: not said (streams_inc then is refused) */
+    const char *class_token;         /* "first-patch", "class-token"; NULL: not said (dinov2_cls then is refused) */
     bool demo;
-    const char *output;      /* the subject file to write */
+    const char *output;              /* the subject file to write */
 } be_import_options;
 
-/* Writes a subject file from a checkpoint and the folder of the data it was trained on; what the model does not use
- * (self_attn, norm2, memory_proj) and paths and user names of the arguments are left out. The new file is opened once as
- * a check; on any error `output` is as it was. */
+/* Writes a subject file from checkpoints of the authors' program and the folder of the data they were trained on; what the model
+ * does not use (self_attn of the decoder, memory_proj, ...) and paths and user names of the arguments are left out. The new file
+ * is opened once as a check; on any error `output` is as it was. */
 be_status be_subject_import(const be_import_options *options, be_error *error);
 
 #endif

@@ -137,11 +137,11 @@ static void test_main_case(void **state)
         check_main_case(model, tables[t]->name, t == 0);
     assert_string_equal(info->name, "subj01");
     assert_int_equal(info->heads, 16);
-    assert_int_equal(info->tap.layer, 1);
+    assert_int_equal(info->member[0].tap.layer, 1);
     assert_int_equal(info->image_size, 425);
     assert_string_equal(info->unverified, "");
     assert_false(info->demo);
-    assert_true(info->has_validation && fabs(info->validation - 0.5552083333333333) < 1e-12);
+    assert_true(info->member[0].has_validation && fabs(info->member[0].validation - 0.5552083333333333) < 1e-12);
     assert_int_equal(backbone->heads, 12); /* from config.json */
     assert_string_equal(backbone->unverified, "");
     assert_string_equal(backbone->naming, "Hugging Face");

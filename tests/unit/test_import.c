@@ -116,7 +116,7 @@ static void test_accepted(void **state)
     be_subject *subject = accept(write_checkpoint(NULL, NULL), NULL, false);
     const be_subject_info *info = be_subject_get_info(subject);
     assert_string_equal(info->name, "subj01");
-    assert_false(info->demo || info->has_validation);
+    assert_false(info->demo || info->member[0].has_validation);
     assert_int_equal(info->image_size, BE_DEFAULT_IMAGE_SIZE);
     assert_int_equal(info->channels, 96);
     assert_string_equal(info->unverified, "");
@@ -147,7 +147,7 @@ static void test_accepted_settings(void **state)
     assert_non_null(strstr(be_subject_get_info(subject)->unverified, "nheads 8"));
     be_subject_close(subject);
     subject = accept(write_checkpoint("val_perf", &score), NULL, false);
-    assert_true(be_subject_get_info(subject)->has_validation && be_subject_get_info(subject)->validation == 0.25);
+    assert_true(be_subject_get_info(subject)->member[0].has_validation && be_subject_get_info(subject)->member[0].validation == 0.25);
     be_subject_close(subject);
     subject = accept(write_checkpoint("pre_norm", &yes), NULL, false);
     be_subject_close(subject);

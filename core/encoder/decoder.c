@@ -1,0 +1,245 @@
+#include "core/encoder/decoder.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/compute/product.h"
+
+/* --- keys and values ------------------------------------------------------------------------------ */
+
+/* A layer's keys and values stand beside each other in one row a token: [T][2D], or [T][D] where the values are the memory. */
+static size_t row_floats(const decoder *self)
+{
+    return self->layers[0].values_weight ? 2 * self->width : self->width;
+}
+
+size_t decoder_memory_floats(const decoder *self, size_t tokens)
+{
+    return self->n_layers * tokens * row_floats(self);
+}
+
+typedef struct projection {
+    const decoder *self;
+    const be_team *team;
+    const decoder_layer *layer;
+    const float *memory;
+    const be_positions *positions;
+    float *out;
+} projection;
+
+static void project_panel(void *context, size_t panel, size_t worker)
+{
+    const projection *job = context;
+    const decoder_layer *layer = job->layer;
+    const be_kernels *kernels = job->team->kernels;
+    size_t width = job->self->width, stride = row_floats(job->self), tokens = job->positions->rows * job->positions->columns;
+    size_t first = be_panel_start(tokens, be_panels(tokens), panel);
+    size_t count = be_panel_start(tokens, be_panels(tokens), panel + 1) - first;
+    const float *memory = job->memory + first * width;
+    float *out = job->out + first * stride;
+    be_arena *scratch = &job->team->scratch[worker];
+    be_arena_reset(scratch);
+    float *placed = be_arena_floats(scratch, count * width);
+    memcpy(placed, memory, count * width * sizeof *placed);
+    be_positions_add(job->positions, first, count, placed);
+    be_product_transposed(out, stride, placed, width, layer->keys_weight, width, count, width, width, 1.0f, false);
+    kernels->bias_add(out, layer->keys_bias, count, width, stride);
+    if (!layer->values_weight)
+        return;
+    be_product_transposed(out + width, stride, memory, width, layer->values_weight, width, count, width, width, 1.0f, false);
+    kernels->bias_add(out + width, layer->values_bias, count, width, stride);
+}
+
+void decoder_project_memory(const decoder *self, const be_team *team, const float *memory, const be_positions *positions,
+                            float *out)
+{
+    projection job = {.self = self, .team = team, .memory = memory, .positions = positions};
+    size_t tokens = positions->rows * positions->columns;
+    for (size_t l = 0; l < self->n_layers; l++) {
+        job.layer = &self->layers[l];
+        job.out = out + l * tokens * row_floats(self);
+        be_team_run(team, BE_STAGE_ENCODE, be_panels(tokens), project_panel, &job);
+    }
+}
+
+void decoder_project_queries(const float *rows, const float *weight, const float *bias, size_t count, size_t width, float *out)
+{
+    for (size_t panel = 0; panel < be_panels(count); panel++) {
+        size_t first = be_panel_start(count, be_panels(count), panel);
+        size_t height = be_panel_start(count, be_panels(count), panel + 1) - first;
+        be_product_transposed(out + first * width, width, rows + first * width, width, weight, width, height, width, width, 1.0f, false);
+    }
+    for (size_t q = 0; q < count; q++) {
+        for (size_t i = 0; i < width; i++)
+            out[q * width + i] += bias[i];
+    }
+}
+
+/* --- queries -------------------------------------------------------------------------------------- */
+
+/* The buffers of one panel of at most BE_QUERY_PANEL_ROWS queries. */
+typedef struct buffers {
+    float *state;  /* [rows][D]: t of MODEL section 4 */
+    float *query;  /* [rows][D], then the heads' outputs beside each other */
+    float *pooled; /* [rows][D] */
+    float *branch; /* [rows][D] */
+    float *hidden; /* [rows][F] */
+    float *scores; /* [rows][T]: of one head */
+} buffers;
+
+typedef struct job {
+    const decoder *self;
+    const be_team *team;
+    const float *memory, *projected;
+    size_t tokens;
+    const be_encoder_wish *wish;
+} job;
+
+/* The part of the wish a task computes. */
+typedef struct panel {
+    size_t first, count;
+    buffers at;
+} panel;
+
+static buffers lay_out(const decoder *self, size_t tokens, size_t rows, be_arena *arena)
+{
+    buffers at;
+    at.state = be_arena_floats(arena, rows * self->width);
+    at.query = be_arena_floats(arena, rows * self->width);
+    at.pooled = be_arena_floats(arena, rows * self->width);
+    at.branch = be_arena_floats(arena, rows * self->width);
+    at.hidden = be_arena_floats(arena, rows * self->hidden);
+    at.scores = be_arena_floats(arena, rows * tokens);
+    return at;
+}
+
+size_t decoder_scratch_bytes(const decoder *self, size_t tokens)
+{
+    be_arena queries = {0}, placed = {0};
+    lay_out(self, tokens, BE_QUERY_PANEL_ROWS, &queries);
+    be_arena_floats(&placed, BE_PANEL_ROWS * self->width);
+    return queries.used > placed.used ? queries.used : placed.used;
+}
+
+static void copy_rows(const job *self, const panel *part, const float *table, float *out)
+{
+    size_t width = self->self->width;
+    for (size_t i = 0; i < part->count; i++)
+        memcpy(out + i * width, table + be_wished_query(self->wish, part->first + i) * width, width * sizeof *out);
+}
+
+/* The state before the first layer's attention, and its queries, which are constants. */
+static void begin_first_layer(const job *self, const panel *part)
+{
+    size_t width = self->self->width;
+    for (size_t i = 0; i < part->count; i++) {
+        if (self->self->start)
+            memcpy(part->at.state + i * width, self->self->start, width * sizeof *part->at.state);
+        else
+            memset(part->at.state + i * width, 0, width * sizeof *part->at.state);
+    }
+    copy_rows(self, part, self->self->query, part->at.query);
+}
+
+/* q = (LN1(t) + e) Wq' + bq; without pre_norm t = LN1(t) as well. */
+static void begin_layer(const job *self, const panel *part, const decoder_layer *layer)
+{
+    const decoder *model = self->self;
+    const be_kernels *kernels = self->team->kernels;
+    const buffers *at = &part->at;
+    size_t width = model->width, count = part->count;
+    float *normal = model->pre_norm ? at->branch : at->state;
+    kernels->layer_norm(normal, at->state, layer->norm1_gain, layer->norm1_bias, count, width, BE_ENCODER_NORM_EPSILON);
+    copy_rows(self, part, model->embedding, at->pooled);
+    kernels->accumulate(at->pooled, normal, 1.0f, count * width);
+    be_product_transposed(at->query, width, at->pooled, width, layer->query_weight, width, count, width, width, 1.0f, false);
+    kernels->bias_add(at->query, layer->query_bias, count, width, width);
+}
+
+static void keep_maps(const job *self, const panel *part, size_t head)
+{
+    const be_encoder_wish *wish = self->wish;
+    size_t tokens = self->tokens, floats = part->count * tokens;
+    const float *scores = part->at.scores;
+    if (wish->attention) {
+        float *mean = wish->attention + part->first * tokens;
+        if (head == 0)
+            memset(mean, 0, floats * sizeof *mean);
+        self->team->kernels->accumulate(mean, scores, 1.0f / (float)self->self->heads, floats);
+    }
+    if (wish->attention_heads)
+        memcpy(wish->attention_heads + (head * wish->count + part->first) * tokens, scores, floats * sizeof *scores);
+}
+
+/* pooled = softmax(q k' / sqrt(D / heads)) v, head by head. */
+static void attend(const job *self, const panel *part, size_t layer_number)
+{
+    const decoder *model = self->self;
+    const buffers *at = &part->at;
+    size_t width = model->width, head_width = width / model->heads, stride = row_floats(model), tokens = self->tokens;
+    const float *keys = self->projected + layer_number * tokens * stride;
+    bool own_values = model->layers[layer_number].values_weight != NULL;
+    const float *values = own_values ? keys + width : self->memory;
+    float scale = 1.0f / sqrtf((float)head_width);
+    for (size_t head = 0; head < model->heads; head++) {
+        size_t column = head * head_width;
+        be_product_transposed(at->scores, tokens, at->query + column, width, keys + column, stride, part->count, tokens, head_width,
+                              scale, false);
+        self->team->kernels->softmax(at->scores, part->count, tokens, tokens);
+        be_product(at->pooled + column, width, at->scores, tokens, values + column, own_values ? stride : width, part->count,
+                   head_width, tokens);
+        if (layer_number + 1 == model->n_layers)
+            keep_maps(self, part, head);
+    }
+}
+
+/* t = t + o Wo' + bo; then with pre_norm t = t + FF(LN3(t)), without it t = LN2(t), t = LN3(t + FF(t)). */
+static void finish_layer(const job *self, const panel *part, const decoder_layer *layer)
+{
+    const decoder *model = self->self;
+    const be_kernels *kernels = self->team->kernels;
+    const buffers *at = &part->at;
+    size_t width = model->width, hidden = model->hidden, count = part->count;
+    const float epsilon = BE_ENCODER_NORM_EPSILON;
+    be_product_transposed(at->branch, width, at->pooled, width, layer->out_weight, width, count, width, width, 1.0f, false);
+    kernels->residual_add(at->state, at->branch, layer->out_bias, NULL, count, width);
+    float *normal = model->pre_norm ? at->branch : at->state;
+    kernels->layer_norm(normal, at->state, model->pre_norm ? layer->norm3_gain : layer->norm2_gain,
+                        model->pre_norm ? layer->norm3_bias : layer->norm2_bias, count, width, epsilon);
+    be_product_transposed(at->hidden, hidden, normal, width, layer->hidden_weight, width, count, hidden, width, 1.0f, false);
+    kernels->bias_relu(at->hidden, layer->hidden_bias, count, hidden);
+    be_product_transposed(at->branch, width, at->hidden, hidden, layer->narrow_weight, hidden, count, width, hidden, 1.0f, false);
+    kernels->residual_add(at->state, at->branch, layer->narrow_bias, NULL, count, width);
+    if (!model->pre_norm)
+        kernels->layer_norm(at->state, at->state, layer->norm3_gain, layer->norm3_bias, count, width, epsilon);
+}
+
+static void run_panel(void *context, size_t number, size_t worker)
+{
+    const job *self = context;
+    const decoder *model = self->self;
+    size_t panels = be_query_panels(self->wish->count), first = be_panel_start(self->wish->count, panels, number);
+    panel part = {.first = first, .count = be_panel_start(self->wish->count, panels, number + 1) - first};
+    be_arena_reset(&self->team->scratch[worker]);
+    part.at = lay_out(model, self->tokens, part.count, &self->team->scratch[worker]);
+    for (size_t l = 0; l < model->n_layers; l++) {
+        if (l == 0)
+            begin_first_layer(self, &part);
+        else
+            begin_layer(self, &part, &model->layers[l]);
+        attend(self, &part, l);
+        finish_layer(self, &part, &model->layers[l]);
+    }
+    if (model->norm_gain)
+        self->team->kernels->layer_norm(part.at.state, part.at.state, model->norm_gain, model->norm_bias, part.count, model->width,
+                                        BE_ENCODER_NORM_EPSILON);
+    if (self->wish->take)
+        self->wish->take(self->wish->context, self->team, first, part.count, part.at.state);
+}
+
+void decoder_run(const decoder *self, const be_team *team, const float *memory, const float *projected, size_t tokens,
+                 const be_encoder_wish *wish)
+{
+    job it = {self, team, memory, projected, tokens, wish};
+    be_team_run(team, BE_STAGE_ENCODE, be_query_panels(wish->count), run_panel, &it);
+}

@@ -1,0 +1,48 @@
+/* Cross-attention of queries to an image's tokens, layer after layer, by panels of queries; for the files of this folder only.
+ * There is no attention among queries, so that each panel goes through all layers by itself. Formulas: MODEL section 4.
+ */
+#ifndef BRAINENC_ENCODER_DECODER_H
+#define BRAINENC_ENCODER_DECODER_H
+
+#include "core/encoder/kind.h"
+#include "core/encoder/position.h"
+
+#define BE_ENCODER_NORM_EPSILON 1e-5f
+
+/* Weights are [out][in]; D is the width, F the feed-forward width. NULL where a layer has none. */
+typedef struct decoder_layer {
+    float *query_weight, *query_bias;   /* [D][D], [D]; of the first layer they went into decoder.query */
+    float *keys_weight, *keys_bias;     /* [D][D], [D] */
+    float *values_weight, *values_bias; /* [D][D], [D]; NULL: the values are the memory itself */
+    float *out_weight, *out_bias;       /* [D][D], [D] */
+    float *norm1_gain, *norm1_bias, *norm2_gain, *norm2_bias, *norm3_gain, *norm3_bias; /* [D]; norm2 without pre_norm alone */
+    float *hidden_weight, *hidden_bias; /* [F][D], [F] */
+    float *narrow_weight, *narrow_bias; /* [D][F], [D] */
+} decoder_layer;
+
+typedef struct decoder {
+    size_t width, heads, hidden, n_layers;
+    bool pre_norm;
+    float *start;                /* [D]: the state before the first attention, or NULL for zero */
+    float *query;                /* [Q][D]: the first layer's projected queries, the same for every image */
+    float *embedding;            /* [Q][D]: query embeddings; NULL with one layer, which needs them no more */
+    float *norm_gain, *norm_bias; /* [D]: of the output tokens; NULL: none */
+    decoder_layer *layers;       /* [n_layers] */
+} decoder;
+
+/* out [count][D] = rows [count][D] Wq' + bq: the first layer's queries, once at load. */
+void decoder_project_queries(const float *rows, const float *weight, const float *bias, size_t count, size_t width, float *out);
+
+/* Floats of keys (and values) of all layers for T tokens. */
+size_t decoder_memory_floats(const decoder *self, size_t tokens);
+/* Fills them: k = (m + p) Wk' + bk, v = m Wv' + bv, for each layer. `memory` [T][D]; `out` has
+ * decoder_memory_floats. */
+void decoder_project_memory(const decoder *self, const be_team *team, const float *memory, const be_positions *positions,
+                            float *out);
+size_t decoder_scratch_bytes(const decoder *self, size_t tokens);
+
+/* Runs the wish. `memory` is what decoder_project_memory was given (for layers without value weights), `projected` what it made. */
+void decoder_run(const decoder *self, const be_team *team, const float *memory, const float *projected, size_t tokens,
+                 const be_encoder_wish *wish);
+
+#endif

@@ -1,0 +1,119 @@
+#include "core/encoder/encoder.h"
+
+#include <string.h>
+
+#include "core/base/memory.h"
+#include "core/compute/product.h"
+#include "core/encoder/kind.h"
+
+/* One row for each kind of encoder. */
+static const be_encoder_kind *const kinds[] = {
+    &be_encoder_transformer, &be_encoder_custom_transformer, &be_encoder_spatial_feature, &be_encoder_linear,
+};
+enum { N_KINDS = sizeof kinds / sizeof *kinds, FEW_QUERIES = 256, FEW_ROWS = 32 };
+
+size_t be_query_panels(size_t count)
+{
+    size_t rows = count <= FEW_QUERIES ? FEW_ROWS : BE_QUERY_PANEL_ROWS;
+    return (count + rows - 1) / rows;
+}
+
+static const be_encoder_kind *find_kind(const char *name)
+{
+    for (size_t i = 0; i < N_KINDS; i++) {
+        if (strcmp(kinds[i]->name, name) == 0)
+            return kinds[i];
+    }
+    return NULL;
+}
+
+be_status be_encoder_check(const be_encoder_settings *settings, const char *path, be_error *error)
+{
+    const be_encoder_kind *kind = find_kind(settings->kind);
+    if (!kind)
+        return be_fail(error, BE_ERROR_UNSUPPORTED,
+                       "%s: encoder_arch '%.60s' is not supported; there are: transformer, custom_transformer, spatial_feature, linear",
+                       path, settings->kind);
+    if (settings->class_token && strcmp(kind->name, "linear") != 0)
+        return be_fail(error, BE_ERROR_UNSUPPORTED,
+                       "%s: encoder_arch '%s' cannot be read from a class token, which has no grid; 'linear' can", path, kind->name);
+    if (settings->width != settings->channels && !settings->input_projection && kind != &be_encoder_linear)
+        return be_fail(error, BE_ERROR_FORMAT, "%s: hidden_dim %zu is not the backbone's width %zu, and there is no input_proj", path,
+                       settings->width, settings->channels);
+    return kind->check(settings, path, error);
+}
+
+be_status be_encoder_load(be_tensor_file *file, const char *prefix, const be_encoder_settings *settings, be_encoder **out,
+                          be_error *error)
+{
+    be_encoder *encoder;
+    const be_encoder_kind *kind = find_kind(settings->kind);
+    be_status status = be_encoder_check(settings, be_tensor_file_path(file), error);
+    if (status != BE_OK)
+        return status;
+    be_product_use_one_thread(); /* a model's first product may be one of its queries */
+    status = kind->load(file, prefix, settings, &encoder, error);
+    if (status != BE_OK)
+        return status;
+    encoder->kind = kind;
+    encoder->settings = *settings;
+    encoder->settings.kind = kind->name;
+    *out = encoder;
+    return BE_OK;
+}
+
+void be_encoder_free(be_encoder *encoder)
+{
+    if (encoder)
+        encoder->kind->unload(encoder);
+}
+
+const be_encoder_info *be_encoder_get_info(const be_encoder *encoder)
+{
+    return &encoder->info;
+}
+
+const char *be_encoder_name(const be_encoder *encoder)
+{
+    return encoder->kind->name;
+}
+
+size_t be_encoder_grid_floats(const be_encoder *encoder, size_t rows, size_t columns)
+{
+    return encoder->kind->grid_floats ? encoder->kind->grid_floats(encoder, rows, columns) : 0;
+}
+
+void be_encoder_prepare_grid(const be_encoder *encoder, size_t rows, size_t columns, float *constants)
+{
+    if (encoder->kind->prepare_grid)
+        encoder->kind->prepare_grid(encoder, rows, columns, constants);
+}
+
+be_status be_encoder_check_grid(const be_encoder *encoder, size_t rows, size_t columns, be_error *error)
+{
+    return encoder->kind->check_grid ? encoder->kind->check_grid(encoder, rows, columns, error) : BE_OK;
+}
+
+size_t be_encoder_arena_bytes(const be_encoder *encoder, size_t tokens)
+{
+    return encoder->kind->arena_bytes(encoder, tokens);
+}
+
+size_t be_encoder_scratch_bytes(const be_encoder *encoder, size_t tokens)
+{
+    return encoder->kind->scratch_bytes(encoder, tokens);
+}
+
+be_status be_encode_begin(const be_encoder *encoder, const be_team *team, be_arena *arena, const float *features, size_t rows,
+                          size_t columns, const float *constants, be_encoding *encoding, be_error *error)
+{
+    *encoding = (be_encoding){.encoder = encoder, .team = team, .features = features, .rows = rows, .columns = columns,
+                              .tokens = encoder->settings.class_token ? 1 : rows * columns};
+    be_arena_reset(arena);
+    return encoder->kind->begin(encoding, arena, constants, error);
+}
+
+void be_encode_queries(const be_encoding *encoding, const be_encoder_wish *wish)
+{
+    encoding->encoder->kind->queries(encoding, wish);
+}

@@ -1,0 +1,165 @@
+/* A learned map a query, its softmax over the positions, pools the feature map: the same map for every image. Reference: MODEL
+ * section 4, `spatial_feature`. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/memory.h"
+#include "core/compute/product.h"
+#include "core/compute/kernels.h"
+#include "core/encoder/kind.h"
+#include "core/encoder/load.h"
+
+typedef struct spatial {
+    be_encoder base;
+    size_t side, cells; /* the training images' grid is side x side */
+    float *maps;        /* [Q][cells]: softmax taken */
+} spatial;
+
+static const spatial *model_of(const be_encoder *encoder)
+{
+    return (const spatial *)encoder;
+}
+
+static be_status check(const be_encoder_settings *settings, const char *path, be_error *error)
+{
+    if (settings->width == 0 || settings->channels == 0)
+        return be_fail(error, BE_ERROR_FORMAT, "%s: hidden_dim is 0", path);
+    if (settings->input_projection)
+        return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: spatial_feature has no input_proj, which this backbone needs", path);
+    return BE_OK;
+}
+
+static be_status check_grid(const be_encoder *encoder, size_t rows, size_t columns, be_error *error)
+{
+    size_t side = model_of(encoder)->side;
+    if (rows == side && columns == side)
+        return BE_OK;
+    return be_fail(error, BE_ERROR_ARGUMENT, "fit: the maps of spatial_feature are for %zu x %zu tokens, the image has %zu x %zu", side,
+                   side, rows, columns);
+}
+
+/* --- running -------------------------------------------------------------------------------------- */
+
+typedef struct job {
+    const spatial *model;
+    const be_encoding *encoding;
+    const be_encoder_wish *wish;
+} job;
+
+static void run_panel(void *context, size_t number, size_t worker)
+{
+    const job *it = context;
+    const be_encoder_wish *wish = it->wish;
+    size_t cells = it->model->cells, width = it->model->base.settings.channels, panels = be_query_panels(wish->count);
+    size_t first = be_panel_start(wish->count, panels, number), count = be_panel_start(wish->count, panels, number + 1) - first;
+    be_arena *scratch = &it->encoding->team->scratch[worker];
+    be_arena_reset(scratch);
+    float *maps = be_arena_floats(scratch, count * cells), *tokens = be_arena_floats(scratch, count * width);
+    for (size_t i = 0; i < count; i++)
+        memcpy(maps + i * cells, it->model->maps + be_wished_query(wish, first + i) * cells, cells * sizeof *maps);
+    be_product(tokens, width, maps, cells, it->encoding->features, width, count, width, cells);
+    if (wish->take)
+        wish->take(wish->context, it->encoding->team, first, count, tokens);
+    if (wish->attention)
+        memcpy(wish->attention + first * cells, maps, count * cells * sizeof *maps);
+    if (wish->attention_heads)
+        memcpy(wish->attention_heads + first * cells, maps, count * cells * sizeof *maps);
+}
+
+static void queries(const be_encoding *encoding, const be_encoder_wish *wish)
+{
+    job it = {model_of(encoding->encoder), encoding, wish};
+    be_team_run(encoding->team, BE_STAGE_ENCODE, be_query_panels(wish->count), run_panel, &it);
+}
+
+static be_status begin(be_encoding *encoding, be_arena *arena, const float *constants, be_error *error)
+{
+    (void)arena, (void)constants;
+    return check_grid(encoding->encoder, encoding->rows, encoding->columns, error);
+}
+
+static size_t arena_bytes(const be_encoder *encoder, size_t tokens)
+{
+    (void)encoder, (void)tokens; /* nothing is shared by an image's queries */
+    return 0;
+}
+
+static size_t scratch_bytes(const be_encoder *encoder, size_t tokens)
+{
+    be_arena counting = {0};
+    (void)tokens;
+    be_arena_floats(&counting, BE_QUERY_PANEL_ROWS * model_of(encoder)->cells);
+    be_arena_floats(&counting, BE_QUERY_PANEL_ROWS * encoder->settings.channels);
+    return counting.used;
+}
+
+/* --- loading -------------------------------------------------------------------------------------- */
+
+static size_t square_root(size_t cells)
+{
+    size_t side = 1;
+    while (side * side < cells)
+        side++;
+    return side;
+}
+
+static void unload(be_encoder *encoder)
+{
+    spatial *model = (spatial *)encoder;
+    free(model->maps);
+    free(model);
+}
+
+/* The map's size tells the grid: training images are squares. */
+static be_status find_maps(const be_tensor_file *file, const char *prefix, const be_encoder_settings *settings, size_t *cells,
+                           be_error *error)
+{
+    const be_tensor *tensor;
+    char name[128];
+    snprintf(name, sizeof name, "%sspatial_embed.weight", prefix);
+    tensor = be_tensor_file_find(file, name);
+    if (!tensor || tensor->n_dims != 2 || tensor->shape[0] != settings->queries)
+        return be_fail(error, BE_ERROR_FORMAT, "%s: tensor '%s' is missing or not [%zu][positions]", be_tensor_file_path(file), name,
+                       settings->queries);
+    *cells = tensor->shape[1];
+    size_t side = *cells < 1 << 20 ? square_root(*cells) : 0;
+    if (*cells == 0 || side * side != *cells)
+        return be_fail(error, BE_ERROR_FORMAT, "%s: tensor '%s' has %zu positions, which make no square grid",
+                       be_tensor_file_path(file), name, *cells);
+    return BE_OK;
+}
+
+static be_status load(be_tensor_file *file, const char *prefix, const be_encoder_settings *settings, be_encoder **out,
+                      be_error *error)
+{
+    size_t cells = 0;
+    void *memory, *maps;
+    be_status status = find_maps(file, prefix, settings, &cells, error);
+    if (status == BE_OK)
+        status = be_allocate(&memory, 1, sizeof(spatial), "an encoder", error);
+    if (status != BE_OK)
+        return status;
+    spatial *model = memory;
+    model->base.info = (be_encoder_info){.queries = settings->queries, .width = settings->channels, .heads = 1};
+    model->cells = cells;
+    model->side = square_root(cells);
+    status = be_allocate_aligned(&maps, settings->queries * cells, sizeof(float), "the maps of an encoder", error);
+    if (status == BE_OK) {
+        model->maps = maps;
+        const be_wanted_tensor wanted = {"spatial_embed.weight", settings->queries, cells, model->maps};
+        status = be_load_tensors(file, prefix, &wanted, 1, error);
+    }
+    if (status != BE_OK) {
+        unload(&model->base);
+        return status;
+    }
+    be_kernels_generic.softmax(model->maps, settings->queries, cells, cells); /* once, at load: whichever kernels compute later */
+    *out = &model->base;
+    return BE_OK;
+}
+
+const be_encoder_kind be_encoder_spatial_feature = {
+    .name = "spatial_feature", .check = check, .load = load, .unload = unload, .check_grid = check_grid, .arena_bytes = arena_bytes,
+    .scratch_bytes = scratch_bytes, .begin = begin, .queries = queries,
+};
