@@ -121,6 +121,15 @@ static size_t count_header(char *bytes, size_t size, size_t count, void *context
     return it->too_large ? 0 : count;
 }
 
+static bool allow_http_alone(CURL *easy)
+{
+#if LIBCURL_VERSION_NUM >= 0x075500
+    return curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK;
+#else
+    return curl_easy_setopt(easy, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS)) == CURLE_OK;
+#endif
+}
+
 static bool make_exchange(remote *self, exchange *it)
 {
     it->easy = curl_easy_init();
@@ -132,7 +141,7 @@ static bool make_exchange(remote *self, exchange *it)
            curl_easy_setopt(it->easy, CURLOPT_HEADERDATA, it) == CURLE_OK &&
            curl_easy_setopt(it->easy, CURLOPT_HTTPHEADER, self->headers) == CURLE_OK &&
            curl_easy_setopt(it->easy, CURLOPT_USERAGENT, "brainenc/" BRAINENC_VERSION) == CURLE_OK &&
-           curl_easy_setopt(it->easy, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
+           allow_http_alone(it->easy) &&
            curl_easy_setopt(it->easy, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
            curl_easy_setopt(it->easy, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_SECONDS) == CURLE_OK &&
            curl_easy_setopt(it->easy, CURLOPT_UNIX_SOCKET_PATH, self->socket) == CURLE_OK;
