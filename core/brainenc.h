@@ -80,14 +80,16 @@ const char *be_session_isa(const be_session *session);
 void be_session_run(be_session *session, size_t count, void (*run)(void *context, size_t index, size_t worker),
                     void *context);
 
-/* Where the answer for one image and one subject goes; what is NULL is not asked for. T is the image's grid,
- * rows * columns; Q the subject's queries (be_subject_info), the left hemisphere's first: query r is ROI r of the
- * subject's set in the left hemisphere, query Q / 2 + r in the right one. */
+/* Where the answer for one image and one subject goes; what is NULL is not asked for. T is the image's grid, rows * columns. Maps are
+ * numbered as be_subject_info says: map r is ROI r of the subject's set in the left hemisphere, map maps / 2 + r in the right one.
+ * A subject without maps (info.maps 0) or with a map a vertex (info.by_vertex: be_session_maps) writes no attention here. */
 typedef struct be_output {
-    float *vertices;        /* [V_lh + V_rh]: the response, in the subject's units */
-    float *attention;       /* [Q][T]: where each query looked, mean over heads; each map sums to 1 */
-    float *attention_heads; /* [heads][Q][T] */
-    float *tokens;          /* [Q][channels]: the encoder's output tokens */
+    float *vertices;        /* [V_lh + V_rh]: the response, in the subject's units; of an ensemble the weighted mean of its members */
+    float *spread;          /* [V_lh + V_rh]: of an ensemble, the standard deviation over its runs; 0 with one run */
+    float *attention;       /* [maps][T]: where each ROI's query looked, mean over heads (and members); each map sums to 1 */
+    float *attention_heads; /* [heads][maps][T] */
+    float *tokens;          /* [Q][width]: the encoder's output tokens; with several members of the last one; not by vertex */
+    float *features;        /* [members' different layers][T][channels], in the order they first come: for be_session_maps */
 } be_output;
 
 /* Seconds spent on one image: the backbone, and encoder and readout of all subjects; and by stage (core/compute/team.h). */
@@ -103,7 +105,15 @@ typedef struct be_timing {
 be_status be_session_predict(be_session *session, const be_image *images, size_t n_images, const be_output *outputs,
                              be_timing *timings, be_error *error);
 
-/* The feature map of each subject's layer, for one image: features[subject] is [T][channels] or NULL. */
+/* The feature map of each subject's (first member's) layer, for one image: features[subject] is [T][channels] or NULL. */
 be_status be_session_features(be_session *session, const be_image *image, float *const *features, be_error *error);
+
+/* How many different layers a subject's members are read from: the first dimension of be_output.features. */
+size_t be_session_layers(const be_session *session, size_t subject);
+
+/* The mean map of some vertices of a subject that has one a vertex: `vertices` [count >= 1], left ones first (a right vertex v is
+ * V_lh + v). `features` is what be_output.features was given for an image of that grid. mean [T], heads [heads][T] or NULL. */
+be_status be_session_maps(be_session *session, size_t subject, const float *features, size_t rows, size_t columns,
+                          const uint32_t *vertices, size_t count, float *mean, float *heads, be_error *error);
 
 #endif

@@ -16,8 +16,8 @@ struct be_model {
     char backbone_hash[BE_HASH_SIZE];
     size_t n_subjects;
     be_subject **subjects; /* [n_subjects] */
-    size_t *subject_taps;  /* [n_subjects]: index into taps */
-    size_t n_taps;
+    size_t **member_taps;  /* [n_subjects][members]: index into taps */
+    size_t n_taps, tap_capacity;
     be_tap *taps;          /* [n_taps], all different */
     pthread_mutex_t lock;  /* for what is below */
     be_grid *grids[GRIDS_HELD];
@@ -39,14 +39,23 @@ static void free_grid(const be_model *model, be_grid *grid)
 
 static be_status make_subject_constants(const be_model *model, be_grid *grid, size_t index, be_error *error)
 {
-    const be_transformer *encoder = be_subject_encoder(model->subjects[index]);
+    const be_subject *subject = model->subjects[index];
+    size_t members = be_subject_get_info(subject)->members;
+    size_t floats = be_encoder_grid_floats(be_subject_encoder(subject, 0), grid->rows, grid->columns);
     void *memory;
-    size_t floats = be_transformer_grid_floats(encoder, grid->rows, grid->columns);
-    be_status status = be_allocate_aligned(&memory, floats, sizeof(float), "a grid's position scores", error);
+    be_status status = be_allocate_aligned(&memory, members * floats, sizeof(float), "a grid's position codes", error);
     if (status != BE_OK)
         return status;
     grid->subjects[index] = memory;
-    return be_transformer_prepare_grid(encoder, grid->rows, grid->columns, memory, error);
+    for (size_t m = 0; m < members; m++)
+        be_encoder_prepare_grid(be_subject_encoder(subject, m), grid->rows, grid->columns, grid->subjects[index] + m * floats);
+    return BE_OK;
+}
+
+/* What the subjects asked for cannot take such a grid is told when they are asked; here those that can are prepared. */
+static bool takes_grid(const be_model *model, size_t index, size_t rows, size_t columns)
+{
+    return be_encoder_check_grid(be_subject_encoder(model->subjects[index], 0), rows, columns, NULL) == BE_OK;
 }
 
 static be_status make_grid(const be_model *model, size_t rows, size_t columns, be_grid **out, be_error *error)
@@ -68,8 +77,10 @@ static be_status make_grid(const be_model *model, size_t rows, size_t columns, b
         grid->backbone = memory;
         be_backbone_prepare_grid(model->backbone, rows, columns, grid->backbone);
     }
-    for (size_t i = 0; i < model->n_subjects && status == BE_OK; i++)
-        status = make_subject_constants(model, grid, i, error);
+    for (size_t i = 0; i < model->n_subjects && status == BE_OK; i++) {
+        if (takes_grid(model, i, rows, columns))
+            status = make_subject_constants(model, grid, i, error);
+    }
     if (status != BE_OK) {
         free_grid(model, grid);
         return status;
@@ -148,37 +159,57 @@ void be_model_release_grid(be_model *model, const be_grid *taken)
 
 /* --- opening -------------------------------------------------------------------------------------- */
 
+static bool same_tap(const be_tap *a, const be_tap *b)
+{
+    return a->features == b->features && a->layer == b->layer && a->dilation == b->dilation;
+}
+
+/* Notes which feature map each member of a subject is read from; maps seen before are shared. */
+static be_status note_taps(be_model *model, size_t subject, be_error *error)
+{
+    const be_subject_info *info = be_subject_get_info(model->subjects[subject]);
+    void *memory, *taps = model->taps;
+    be_status status = be_allocate(&memory, info->members, sizeof(size_t), "a list of layers", error);
+    if (status != BE_OK)
+        return status;
+    model->member_taps[subject] = memory;
+    for (size_t m = 0; m < info->members; m++) {
+        size_t t = 0;
+        while (t < model->n_taps && !same_tap(&model->taps[t], &info->member[m].tap))
+            t++;
+        model->member_taps[subject][m] = t;
+        if (t < model->n_taps)
+            continue;
+        status = be_grow(&taps, &model->tap_capacity, model->n_taps + 1, sizeof(be_tap), "a list of layers", error);
+        if (status != BE_OK)
+            return status;
+        model->taps = taps;
+        model->taps[model->n_taps++] = info->member[m].tap;
+    }
+    return BE_OK;
+}
+
 static be_status open_subjects(be_model *model, const be_model_options *options, be_error *error)
 {
-    void *subjects, *taps, *subject_taps;
+    void *subjects, *member_taps;
     be_status status = be_allocate(&subjects, options->n_subjects, sizeof(be_subject *), "a list of subjects", error);
     if (status != BE_OK)
         return status;
     model->subjects = subjects;
-    status = be_allocate(&taps, options->n_subjects, sizeof(be_tap), "a list of layers", error);
+    status = be_allocate(&member_taps, options->n_subjects, sizeof(size_t *), "a list of layers", error);
     if (status != BE_OK)
         return status;
-    model->taps = taps;
-    status = be_allocate(&subject_taps, options->n_subjects, sizeof(size_t), "a list of layers", error);
-    if (status != BE_OK)
-        return status;
-    model->subject_taps = subject_taps;
-    for (size_t i = 0; i < options->n_subjects; i++) {
+    model->member_taps = member_taps;
+    for (size_t i = 0; i < options->n_subjects && status == BE_OK; i++) {
         status = be_subject_open(options->subjects[i], &model->subjects[i], error);
         if (status != BE_OK)
             return status;
         model->n_subjects++;
         if (options->names)
             be_subject_rename(model->subjects[i], options->names[i]);
-        const be_tap *tap = &be_subject_get_info(model->subjects[i])->tap;
-        size_t t = 0;
-        while (t < model->n_taps && (model->taps[t].features != tap->features || model->taps[t].layer != tap->layer))
-            t++;
-        if (t == model->n_taps)
-            model->taps[model->n_taps++] = *tap;
-        model->subject_taps[i] = t;
+        status = note_taps(model, i, error);
     }
-    return BE_OK;
+    return status;
 }
 
 static be_status check_subjects(const be_model *model, const be_model_options *options, be_error *error)
@@ -249,12 +280,14 @@ void be_model_close(be_model *model)
         return;
     for (size_t i = 0; i < GRIDS_HELD; i++)
         free_grid(model, model->grids[i]);
-    for (size_t i = 0; i < model->n_subjects; i++)
+    for (size_t i = 0; i < model->n_subjects; i++) {
+        free(model->member_taps[i]);
         be_subject_close(model->subjects[i]);
+    }
     be_backbone_close(model->backbone);
     pthread_mutex_destroy(&model->lock);
     free(model->subjects);
-    free(model->subject_taps);
+    free(model->member_taps);
     free(model->taps);
     free(model);
 }
@@ -311,7 +344,7 @@ size_t be_model_taps(const be_model *model)
     return model->n_taps;
 }
 
-size_t be_model_subject_tap(const be_model *model, size_t subject)
+size_t be_model_member_tap(const be_model *model, size_t subject, size_t member)
 {
-    return model->subject_taps[subject];
+    return model->member_taps[subject][member];
 }

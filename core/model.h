@@ -8,7 +8,7 @@
 typedef struct be_grid {
     size_t rows, columns;
     float *backbone;  /* be_backbone_grid_floats */
-    float **subjects; /* [n_subjects]: be_transformer_grid_floats each */
+    float **subjects; /* [n_subjects]: of each member one after the other, be_encoder_grid_floats each */
     size_t users;     /* sessions computing with it, under the model's lock */
     size_t last_used; /* the model's count of uses when it was last taken */
 } be_grid;
@@ -18,8 +18,8 @@ be_status be_model_take_grid(be_model *model, size_t rows, size_t columns, const
 void be_model_release_grid(be_model *model, const be_grid *grid);
 
 const be_backbone *be_model_get_backbone(const be_model *model);
-/* The different feature maps the subjects are read from, and which of them a subject reads. */
+/* The different feature maps the subjects are read from, and which of them a member of a subject reads. */
 size_t be_model_taps(const be_model *model);
-size_t be_model_subject_tap(const be_model *model, size_t subject);
+size_t be_model_member_tap(const be_model *model, size_t subject, size_t member);
 
 #endif

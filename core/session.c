@@ -4,13 +4,14 @@
 
 #include "core/base/memory.h"
 #include "core/compute/team.h"
+#include "core/members.h"
 #include "core/model.h"
 
 /* What computing one image takes. */
 typedef struct worker {
     be_arena arena;   /* the backbone's buffers, then each encoder's */
     float *features;  /* [taps][limit tokens][channels] */
-    float *tokens;    /* [largest Q * channels of any subject] */
+    be_member_buffers buffers;
 } worker;
 
 struct be_session {
@@ -32,10 +33,8 @@ static size_t larger(size_t a, size_t b)
 static size_t arena_bytes(const be_session *session)
 {
     size_t bytes = be_backbone_arena_bytes(be_model_get_backbone(session->model), session->tokens);
-    for (size_t i = 0; i < be_model_subjects(session->model); i++) {
-        const be_transformer *encoder = be_subject_encoder(be_model_subject(session->model, i));
-        bytes = larger(bytes, be_transformer_arena_bytes(encoder, session->tokens));
-    }
+    for (size_t i = 0; i < be_model_subjects(session->model); i++)
+        bytes = larger(bytes, be_encoder_arena_bytes(be_subject_encoder(be_model_subject(session->model, i), 0), session->tokens));
     return bytes;
 }
 
@@ -43,23 +42,13 @@ static size_t scratch_bytes(const be_session *session)
 {
     size_t bytes = be_backbone_scratch_bytes(be_model_get_backbone(session->model), session->tokens);
     for (size_t i = 0; i < be_model_subjects(session->model); i++)
-        bytes = larger(bytes, be_transformer_scratch_bytes(be_subject_encoder(be_model_subject(session->model, i))));
+        bytes = larger(bytes, be_encoder_scratch_bytes(be_subject_encoder(be_model_subject(session->model, i), 0), session->tokens));
     return bytes;
 }
 
 static size_t feature_floats(const be_session *session)
 {
     return session->tokens * be_model_backbone(session->model)->channels;
-}
-
-static size_t token_floats(const be_session *session)
-{
-    size_t floats = 0;
-    for (size_t i = 0; i < be_model_subjects(session->model); i++) {
-        const be_subject_info *info = be_subject_get_info(be_model_subject(session->model, i));
-        floats = larger(floats, info->queries * info->channels);
-    }
-    return floats;
 }
 
 static be_status make_worker(be_session *session, size_t index, be_error *error)
@@ -75,10 +64,7 @@ static be_status make_worker(be_session *session, size_t index, be_error *error)
     if (status != BE_OK)
         return status;
     it->features = memory;
-    status = be_allocate_aligned(&memory, token_floats(session), sizeof(float), "output tokens", error);
-    if (status == BE_OK)
-        it->tokens = memory;
-    return status;
+    return be_member_buffers_make(session->model, session->tokens, &it->buffers, error);
 }
 
 be_status be_session_open(be_model *model, const be_session_options *options, be_session **out, be_error *error)
@@ -125,7 +111,7 @@ void be_session_close(be_session *session)
     for (size_t i = 0; session->workers && i < session->threads; i++) {
         be_arena_destroy(&session->workers[i].arena);
         free(session->workers[i].features);
-        free(session->workers[i].tokens);
+        be_member_buffers_free(&session->workers[i].buffers);
     }
     for (size_t i = 0; session->scratch && i < session->threads; i++)
         be_arena_destroy(&session->scratch[i]);
@@ -176,26 +162,29 @@ static be_status run_backbone(be_session *session, const be_team *team, worker *
     return be_backbone_run(be_model_get_backbone(session->model), team, &it->arena, image, grid->backbone, features, error);
 }
 
+/* The maps of the subject's layers, one after the other. */
+static void copy_features(const be_session *session, const worker *it, const be_grid *grid, size_t subject, float *out)
+{
+    const be_subject_info *info = be_subject_get_info(be_model_subject(session->model, subject));
+    size_t floats = grid->rows * grid->columns * be_model_backbone(session->model)->channels;
+    for (size_t m = 0; m < info->members; m++)
+        memcpy(out + be_member_layer(session->model, subject, m) * floats,
+               it->features + be_model_member_tap(session->model, subject, m) * feature_floats(session), floats * sizeof *out);
+}
+
 static be_status run_subject(be_session *session, const be_team *team, worker *it, const be_grid *grid, size_t index,
                              const be_output *output, be_error *error)
 {
-    const be_subject *subject = be_model_subject(session->model, index);
-    const be_subject_info *info = be_subject_get_info(subject);
-    const float *features = it->features + be_model_subject_tap(session->model, index) * feature_floats(session);
-    be_status status = be_transformer_run(be_subject_encoder(subject), team, &it->arena, features, grid->rows * grid->columns,
-                                          grid->subjects[index], it->tokens, output->attention, output->attention_heads, error);
-    if (status != BE_OK)
-        return status;
-    if (output->tokens)
-        memcpy(output->tokens, it->tokens, info->queries * info->channels * sizeof(float));
-    if (output->vertices)
-        be_readout_run(be_subject_readout(subject), team, it->tokens, output->vertices);
-    return BE_OK;
+    be_member_run run = {.model = session->model, .team = team, .arena = &it->arena, .buffers = &it->buffers,
+                         .features = it->features, .feature_stride = feature_floats(session), .grid = grid};
+    if (output->features)
+        copy_features(session, it, grid, index, output->features);
+    return be_members_predict(&run, index, output, error);
 }
 
 static bool wants_anything(const be_output *output)
 {
-    return output->vertices || output->attention || output->attention_heads || output->tokens;
+    return output->vertices || output->spread || output->attention || output->attention_heads || output->tokens || output->features;
 }
 
 /* `place` is the image's in its batch, from 0. */
@@ -289,10 +278,30 @@ be_status be_session_features(be_session *session, const be_image *image, float 
     status = run_backbone(session, &team, it, image, grid, error);
     size_t floats = grid->rows * grid->columns * be_model_backbone(session->model)->channels;
     for (size_t s = 0; s < be_model_subjects(session->model) && status == BE_OK; s++) {
-        const float *map = it->features + be_model_subject_tap(session->model, s) * feature_floats(session);
+        const float *map = it->features + be_model_member_tap(session->model, s, 0) * feature_floats(session);
         if (features[s])
             memcpy(features[s], map, floats * sizeof(float));
     }
     be_model_release_grid(session->model, grid);
+    return status;
+}
+
+size_t be_session_layers(const be_session *session, size_t subject)
+{
+    return be_member_layers(session->model, subject);
+}
+
+be_status be_session_maps(be_session *session, size_t subject, const float *features, size_t rows, size_t columns,
+                          const uint32_t *vertices, size_t count, float *mean, float *heads, be_error *error)
+{
+    be_team team = {.kernels = session->kernels, .pool = session->pool, .scratch = session->scratch};
+    worker *it = &session->workers[0];
+    be_member_run run = {.model = session->model, .team = &team, .arena = &it->arena, .buffers = &it->buffers, .features = features,
+                         .feature_stride = rows * columns * be_model_backbone(session->model)->channels};
+    be_status status = be_model_take_grid(session->model, rows, columns, &run.grid, error);
+    if (status != BE_OK)
+        return status;
+    status = be_members_maps(&run, subject, vertices, count, mean, heads, error);
+    be_model_release_grid(session->model, run.grid);
     return status;
 }

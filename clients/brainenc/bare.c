@@ -58,9 +58,9 @@ static void add_backbone(bare *self, const be_backbone_info *backbone, size_t ce
 /* Subjects that read the same layer share its features. */
 static bool shares_features(const be_model *model, size_t subject)
 {
-    const be_tap *tap = &be_subject_get_info(be_model_subject(model, subject))->tap;
+    const be_tap *tap = &be_subject_get_info(be_model_subject(model, subject))->member[0].tap;
     for (size_t s = 0; s < subject; s++) {
-        const be_tap *other = &be_subject_get_info(be_model_subject(model, s))->tap;
+        const be_tap *other = &be_subject_get_info(be_model_subject(model, s))->member[0].tap;
         if (other->features == tap->features && other->layer == tap->layer)
             return true;
     }
@@ -71,8 +71,8 @@ static void add_encoder(bare *self, const be_subject *subject, size_t cells)
 {
     const be_subject_info *info = be_subject_get_info(subject);
     size_t width = info->channels, queries = info->queries, head = width / info->heads;
-    size_t hidden = be_transformer_hidden(be_subject_encoder(subject));
-    add(self, cells, 2 * width, width, 1, true, true);
+    size_t hidden = be_encoder_get_info(be_subject_encoder(subject, 0))->hidden;
+    add(self, cells, width, width, 2, true, true);
     add(self, queries, cells, head, info->heads, false, true);
     add(self, queries, head, cells, info->heads, false, false);
     add(self, queries, width, width, 1, true, true);

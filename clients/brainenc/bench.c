@@ -83,7 +83,7 @@ static double weight_bytes(const job *self)
     for (size_t s = 0; s < be_model_subjects(self->engine.model); s++) {
         const be_subject *subject = be_model_subject(self->engine.model, s);
         const be_subject_info *info = be_subject_get_info(subject);
-        size_t width = info->channels, hidden = be_transformer_hidden(be_subject_encoder(subject));
+        size_t width = info->channels, hidden = be_encoder_get_info(be_subject_encoder(subject, 0))->hidden;
         floats += (info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT]) * (width + 1);
         floats += 3 * width * width + 2 * width * hidden + info->queries * width;
     }

@@ -120,11 +120,11 @@ static be_status describe_checkpoint(const be_tensor_file *file, report *to, be_
         tell_format(to, "images", "as they are (425 x 425 pixels for NSD)");
     if (it.has_validation)
         tell_format(to, "validation", "%.4f mean correlation, as training recorded it", it.validation);
-    bool supported = be_checkpoint_supported(&it, path, &reason) == BE_OK;
+    bool supported = be_checkpoint_supported(&it, BE_CLASS_TOKEN_UNKNOWN, path, &reason) == BE_OK;
     tell(to, "supported", supported ? "yes" : reason.message);
     if (supported)
         tell_format(to, "missing", "the backbone's weights (%zu channels); the ROI masks and fsaverage index, which `brainenc "
-                    "import --data` takes from the subject's Algonauts folder", it.hidden_dim);
+                    "import --data` takes from the subject's Algonauts folder", it.channels);
     return BE_OK;
 }
 

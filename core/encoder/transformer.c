@@ -179,7 +179,7 @@ static void lay_out_decoder_layer(transformer *model, size_t number)
     layer->values_bias = layer->query_bias ? layer->query_bias + 2 * width : NULL;
     layer->out_weight = be_arena_floats(arena, width * width);
     layer->out_bias = be_arena_floats(arena, width);
-    layer->norm1_gain = be_arena_floats(arena, width);
+    layer->norm1_gain = number == 0 ? NULL : be_arena_floats(arena, width); /* LN1 of the first state, zero, is its bias */
     layer->norm1_bias = be_arena_floats(arena, width);
     layer->norm2_gain = to->pre_norm ? NULL : be_arena_floats(arena, width);
     layer->norm2_bias = to->pre_norm ? NULL : be_arena_floats(arena, width);

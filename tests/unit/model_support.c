@@ -86,8 +86,8 @@ static float *make_floats(size_t count)
 be_output make_output(const be_model *model, const be_image *image)
 {
     output_sizes sizes = sizes_of(model, image);
-    return (be_output){make_floats(sizes.vertices), make_floats(sizes.attention), make_floats(sizes.attention_heads),
-                       make_floats(sizes.tokens)};
+    return (be_output){.vertices = make_floats(sizes.vertices), .attention = make_floats(sizes.attention),
+                       .attention_heads = make_floats(sizes.attention_heads), .tokens = make_floats(sizes.tokens)};
 }
 
 void free_output(be_output *output)

@@ -253,7 +253,7 @@ static void check_layer(const char *folder, const char *backbone, size_t layer, 
     import_golden(checkpoint, "layer.safetensors");
     be_model *model = open_model(backbone, GOLDEN_HEADS, "layer.safetensors");
     be_session *session = open_session(model, 2, NULL);
-    assert_int_equal(be_subject_get_info(be_model_subject(model, 0))->tap.layer, layer);
+    assert_int_equal(be_subject_get_info(be_model_subject(model, 0))->member[0].tap.layer, layer);
     assert_int_equal(be_model_backbone(model)->blocks_needed, blocks);
     for (size_t i = 0; i < 2; i++) {
         be_image image = read_picture(pictures[i]);

@@ -133,7 +133,7 @@ static void test_accepted_settings(void **state)
     const be_value layer = INTEGER(3), size = INTEGER(224), heads = INTEGER(8), score = FLOAT(0.25), number = INTEGER(7),
                    path = TEXT("../x");
     be_subject *subject = accept(write_checkpoint("enc_output_layer", &layer), "monkey 1", true);
-    assert_int_equal(be_subject_get_info(subject)->tap.layer, 3);
+    assert_int_equal(be_subject_get_info(subject)->member[0].tap.layer, 3);
     assert_string_equal(be_subject_get_info(subject)->name, "monkey 1");
     assert_true(be_subject_get_info(subject)->demo);
     be_subject_close(subject);

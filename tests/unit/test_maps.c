@@ -24,7 +24,7 @@ static void test_map_of_group(void **state)
     enum { CELLS = 2, QUERIES = 6 };
     static const float attention[QUERIES * CELLS] = {0.5f, 0.5f, 0.25f, 0.75f, 1, 0, 0.125f, 0.875f, 0, 1, 0.375f, 0.625f};
     size_t members[] = {0, 2};
-    const be_subject_info info = {.queries = QUERIES};
+    const be_subject_info info = {.maps = QUERIES};
     const be_roi_group group = {.n_members = 2, .members = members}, one = {.n_members = 1, .members = &members[1]};
     float map[CELLS];
     be_map_of_group(&info, &group, BE_LEFT, attention, CELLS, map);

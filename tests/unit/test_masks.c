@@ -5,6 +5,7 @@
 
 #include "core/subject/algonauts.h"
 #include "core/subject/masks.h"
+#include "core/subject/readout_plan.h"
 
 #define TINY "variants/algonauts_tiny/subj02"
 enum { N_ROIS = 25 };
@@ -84,7 +85,7 @@ static void test_folder(void **state)
     (void)state;
     be_algonauts data;
     be_error error;
-    assert_ok(be_algonauts_read(golden(GOLDEN_DATA), &data, &error), &error);
+    assert_ok(be_algonauts_read(golden(GOLDEN_DATA), be_roi_families, &data, &error), &error);
     assert_int_equal(data.n_vertices[BE_LEFT], GOLDEN_LEFT);
     assert_int_equal(data.n_vertices[BE_RIGHT], GOLDEN_RIGHT);
     check_golden_set(&data.rois);
@@ -145,7 +146,10 @@ static void test_lists_of_queries(void **state)
     assert_ok(be_masks_to_vertices(&set, BE_RIGHT, right_masks, 2, "x", &error), &error);
     assert_int_equal(set.rois[2].n_vertices[BE_LEFT], 0);
     assert_int_equal(set.rois[3].n_vertices[BE_LEFT], 2);
-    assert_ok(be_masks_to_lists(&set, vertices, &lists, &error), &error);
+    be_readout_plan plan;
+    assert_ok(be_readout_plan_make("rois_all", "transformer", BE_STREAMS_UNKNOWN, &set, vertices, "x", &plan, &error), &error);
+    assert_int_equal(plan.queries, 8);
+    assert_ok(be_readout_plan_lists(&plan, &set, vertices, &lists, &error), &error);
     for (size_t i = 0; i < 8; i++)
         assert_int_equal(lists.start[i], starts[i]);
     for (size_t i = 0; i < 9; i++)
@@ -153,6 +157,7 @@ static void test_lists_of_queries(void **state)
     be_vertices_to_masks(&set, BE_LEFT, back, 5);
     assert_memory_equal(back, left_masks, sizeof back);
     free(lists.start), free(lists.queries);
+    be_readout_plan_free(&plan);
     be_roi_set_free(&set);
 }
 
@@ -175,7 +180,7 @@ static void test_labels(void **state)
     (void)state;
     be_algonauts data;
     be_error error;
-    assert_ok(be_algonauts_read(golden(TINY), &data, &error), &error);
+    assert_ok(be_algonauts_read(golden(TINY), be_roi_families, &data, &error), &error);
     for (size_t f = 0, roi = 0; be_roi_families[f]; f++) {
         char path[128];
         be_npy npy;

@@ -3,14 +3,33 @@
 
 #include <math.h>
 
-#include "core/encoder/encoder.h"
+#include "core/encoder/position.h"
 
 static float *make_code(size_t rows, size_t columns, size_t channels)
 {
-    float *code = malloc(rows * columns * channels * sizeof *code);
-    assert_non_null(code);
-    be_position_sine(rows, columns, channels, code);
+    float *code = calloc(rows * columns * channels, sizeof *code), *tables = malloc((rows + columns) * channels / 2 * sizeof *tables);
+    assert_true(code && tables);
+    be_positions_sine(rows, columns, channels, tables);
+    be_positions positions = be_positions_in(tables, rows, columns, channels, false);
+    be_positions_add(&positions, 0, rows * columns, code);
+    free(tables);
     return code;
+}
+
+/* The learned code: the column's half comes first. */
+static void test_column_first(void **state)
+{
+    (void)state;
+    enum { ROWS = 2, COLUMNS = 3, CHANNELS = 4 };
+    static const float tables[] = {1, 2, 3, 4, /* rows */ 10, 20, 30, 40, 50, 60 /* columns */};
+    float code[ROWS * COLUMNS * CHANNELS] = {0};
+    static const float last[] = {50, 60, 3, 4}, second[] = {30, 40, 1, 2};
+    be_positions positions = be_positions_in(tables, ROWS, COLUMNS, CHANNELS, true);
+    be_positions_add(&positions, 1, 1, code);
+    assert_memory_equal(code, second, sizeof second);
+    memset(code, 0, sizeof code);
+    be_positions_add(&positions, ROWS * COLUMNS - 1, 1, code);
+    assert_memory_equal(code, last, sizeof last);
 }
 
 static void test_golden(void **state)
@@ -57,6 +76,7 @@ static void test_formula(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_golden), cmocka_unit_test(test_formula)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_golden), cmocka_unit_test(test_formula),
+                                       cmocka_unit_test(test_column_first)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

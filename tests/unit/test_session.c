@@ -99,11 +99,13 @@ static void test_parts_of_an_output(void **state)
     for (int part = 0; part < 5; part++) {
         be_error error;
         be_output out = make_output(model, &image);
-        be_output asked = {part == 0 ? out.vertices : NULL, part == 1 ? out.attention : NULL,
-                           part == 2 ? out.attention_heads : NULL, part == 3 ? out.tokens : NULL};
+        be_output asked = {.vertices = part == 0 ? out.vertices : NULL, .attention = part == 1 ? out.attention : NULL,
+                           .attention_heads = part == 2 ? out.attention_heads : NULL, .tokens = part == 3 ? out.tokens : NULL};
         assert_ok(be_session_predict(session, &image, 1, &asked, NULL, &error), &error);
-        be_output merged = {part == 0 ? out.vertices : whole.vertices, part == 1 ? out.attention : whole.attention,
-                            part == 2 ? out.attention_heads : whole.attention_heads, part == 3 ? out.tokens : whole.tokens};
+        be_output merged = {.vertices = part == 0 ? out.vertices : whole.vertices,
+                            .attention = part == 1 ? out.attention : whole.attention,
+                            .attention_heads = part == 2 ? out.attention_heads : whole.attention_heads,
+                            .tokens = part == 3 ? out.tokens : whole.tokens};
         assert_same_output("a part alone", model, &image, &merged, &whole);
         free_output(&out);
     }
