@@ -162,8 +162,9 @@ static be_status hash_run(const predict_job *self, char hash[BE_HASH_SIZE], be_e
 {
     const predict_request *ask = self->ask;
     be_text text = {0};
-    be_text_add_format(&text, "brainenc " BRAINENC_VERSION " %s %zu %zu\n", be_model_backbone_hash(self->engine.model),
-                       be_model_backbone(self->engine.model)->heads, ask->images.count);
+    const be_backbone_info *backbone = be_model_backbone(self->engine.model);
+    be_text_add_format(&text, "brainenc " BRAINENC_VERSION " %s %zu %s %zu\n", be_model_backbone_hash(self->engine.model),
+                       backbone->heads, be_activation_name(backbone->activation), ask->images.count);
     for (size_t s = 0; s < self->n_subjects; s++)
         be_text_add_format(&text, "%s\n", predict_subject(self, s)->weights_hash);
     be_text_add_format(&text, "%s %s %s %zu %zu\n", be_fit_name(ask->compute.fit), ask->what,

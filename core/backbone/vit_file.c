@@ -44,10 +44,12 @@ static be_status find_tensor(const be_tensor_file *file, const vit_source *from,
     return BE_OK;
 }
 
-/* Whether block 0 has such a layer. */
+/* Whether block 0 has such a layer (NULL: no). */
 static bool has_layer(const be_tensor_file *file, const vit_source *from, const char *layer)
 {
     char name[NAME_SIZE];
+    if (!layer)
+        return false;
     snprintf(name, sizeof name, "%s%s0.%s.weight", from->prefix, from->names->block, layer);
     return be_tensor_file_find(file, name) != NULL;
 }
@@ -121,8 +123,9 @@ static be_status find_hidden(const be_tensor_file *file, const vit_source *from,
 {
     char stem[NAME_SIZE];
     const be_tensor *widen;
-    bool gated = from->names->gated_widen && has_layer(file, from, from->names->gated_widen);
-    snprintf(stem, sizeof stem, "%s0.%s", from->names->block, gated ? from->names->gated_widen : from->names->widen);
+    const vit_names *names = from->names;
+    bool gated = has_layer(file, from, names->gated_widen) || has_layer(file, from, names->gated_narrow);
+    snprintf(stem, sizeof stem, "%s0.%s", names->block, gated ? names->gated_widen : names->widen);
     be_status status = find_tensor(file, from, stem, ".weight", &widen, error);
     if (status != BE_OK)
         return status;
