@@ -100,8 +100,8 @@ size_t be_backbone_arena_bytes(const be_backbone *backbone, size_t tokens);
 size_t be_backbone_scratch_bytes(const be_backbone *backbone, size_t tokens);
 
 /* Runs the backbone on one image. `constants` are those of the image's grid. features[i] is for tap i of be_backbone_open:
- * [rows * columns][channels], tokens row-major ([1][channels] for a class token), owned by the caller. `arena` holds the buffers of this image; what it
- * held is lost. */
+ * [rows * columns][channels], tokens row-major ([1][channels] for a class token), owned by the caller. `arena` holds the
+ * buffers of this image; what it held is lost. BE_ERROR_ARGUMENT when the image is not of the one size a backbone takes. */
 be_status be_backbone_run(const be_backbone *backbone, const be_team *team, be_arena *arena, const be_image *image,
                           const float *constants, float *const *features, be_error *error);
 

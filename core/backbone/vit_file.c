@@ -129,8 +129,8 @@ static be_status find_hidden(const be_tensor_file *file, const vit_source *from,
     be_status status = find_tensor(file, from, stem, ".weight", &widen, error);
     if (status != BE_OK)
         return status;
-    size_t rows = widen->shape[0];
-    if (widen->n_dims != 2 || rows == 0 || rows > 8 * WIDTH_LIMIT || (gated && rows % 2 != 0))
+    size_t rows = widen->n_dims == 2 ? widen->shape[0] : 0;
+    if (rows == 0 || rows > 8 * WIDTH_LIMIT || (gated && rows % 2 != 0))
         return refuse_shape(file, widen, gated ? "[2 * hidden][width]" : "[hidden][width]", error);
     info->hidden = gated ? rows / 2 : rows;
     info->activation = gated ? BE_ACTIVATION_SWIGLU : BE_ACTIVATION_GELU;
@@ -158,8 +158,8 @@ static be_status find_channels(const be_tensor_file *file, const vit_source *fro
     if (status != BE_OK)
         return status;
     bool turned = from->names->projection_turned;
-    size_t channels = projection->shape[turned];
-    if (projection->n_dims != 2 || channels == 0 || channels > WIDTH_LIMIT || projection->shape[!turned] != info->width)
+    size_t channels = projection->n_dims == 2 ? projection->shape[turned] : 0;
+    if (channels == 0 || channels > WIDTH_LIMIT || projection->shape[!turned] != info->width)
         return refuse_shape(file, projection, turned ? "[width][channels]" : "[channels][width]", error);
     info->channels = channels;
     return BE_OK;

@@ -1,112 +1,13 @@
-/* DINOv2 with register tokens and with SwiGLU, for which there is no golden case, against the formulas in double precision;
- * and what backbones of the published sizes are called. */
-#include "tests/unit/backbone_support.h"
+/* DINOv2 with register tokens and with SwiGLU, for which there is no golden case, against the formulas in double precision. */
+#include "tests/unit/made_backbone.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "core/compute/reference.h"
 #include "tests/unit/random.h"
 
-/* --- making a backbone -------------------------------------------------------------------------------------------- */
-
-typedef struct sizes {
-    size_t width, depth, hidden, patch, grid, registers, channels;
-    bool gated;
-} sizes;
-
-#define SHAPE(...) sizeof((size_t[]){__VA_ARGS__}) / sizeof(size_t), (const size_t[]){__VA_ARGS__}
-
-/* A tensor of noise, or of no data when `random` is NULL. */
-static void add(weights *it, uint32_t *random, size_t n_dims, const size_t *shape, const char *format, ...)
-    __attribute__((format(printf, 5, 6)));
-static void add(weights *it, uint32_t *random, size_t n_dims, const size_t *shape, const char *format, ...)
-{
-    char name[128];
-    size_t count = 1;
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(name, sizeof name, format, arguments);
-    va_end(arguments);
-    assert_true(it->count < MOST_WEIGHTS);
-    be_tensor_source *tensor = &it->tensors[it->count++];
-    *tensor = (be_tensor_source){.name = strdup(name), .dtype = BE_DTYPE_F32, .n_dims = n_dims};
-    for (size_t d = 0; d < n_dims; d++)
-        count *= tensor->shape[d] = shape[d];
-    if (!random)
-        return;
-    float *data = malloc(count * sizeof *data), size = n_dims == 2 ? 1 / sqrtf((float)shape[1]) : 1;
-    assert_non_null(data);
-    for (size_t i = 0; i < count; i++)
-        data[i] = size * next_uniform(random);
-    tensor->data = data;
-}
-
-static void add_layer(weights *it, uint32_t *random, const char *block, const char *name, size_t rows, size_t columns)
-{
-    add(it, random, SHAPE(rows, columns), "%s%s.weight", block, name);
-    add(it, random, SHAPE(rows), "%s%s.bias", block, name);
-}
-
-static void add_norm(weights *it, uint32_t *random, const char *block, const char *name, size_t width)
-{
-    add(it, random, SHAPE(width), "%s%s.weight", block, name);
-    add(it, random, SHAPE(width), "%s%s.bias", block, name);
-}
-
-/* DINOv2 in Meta's names. */
-static weights make_dinov2(const sizes *s, uint32_t *random)
-{
-    weights it = {.count = 0};
-    size_t c = s->width;
-    add(&it, random, SHAPE(1, 1, c), "cls_token");
-    add(&it, random, SHAPE(1, 1 + s->grid * s->grid, c), "pos_embed");
-    add(&it, random, SHAPE(c, 3, s->patch, s->patch), "patch_embed.proj.weight");
-    add(&it, random, SHAPE(c), "patch_embed.proj.bias");
-    if (s->registers)
-        add(&it, random, SHAPE(1, s->registers, c), "register_tokens");
-    add_norm(&it, random, "", "norm", c);
-    for (size_t i = 0; i < s->depth; i++) {
-        char block[32];
-        snprintf(block, sizeof block, "blocks.%zu.", i);
-        add_norm(&it, random, block, "norm1", c);
-        add_norm(&it, random, block, "norm2", c);
-        add_layer(&it, random, block, "attn.qkv", 3 * c, c);
-        add_layer(&it, random, block, "attn.proj", c, c);
-        add_layer(&it, random, block, s->gated ? "mlp.w12" : "mlp.fc1", s->gated ? 2 * s->hidden : s->hidden, c);
-        add_layer(&it, random, block, s->gated ? "mlp.w3" : "mlp.fc2", c, s->hidden);
-        add(&it, random, SHAPE(c), "%sls1.gamma", block);
-        add(&it, random, SHAPE(c), "%sls2.gamma", block);
-    }
-    return it;
-}
-
-/* CLIP's visual tower in OpenAI's names, without data. */
-static weights make_clip(const sizes *s)
-{
-    weights it = {.count = 0};
-    size_t c = s->width;
-    add(&it, NULL, SHAPE(c), "visual.class_embedding");
-    add(&it, NULL, SHAPE(1 + s->grid * s->grid, c), "visual.positional_embedding");
-    add(&it, NULL, SHAPE(c, 3, s->patch, s->patch), "visual.conv1.weight");
-    add(&it, NULL, SHAPE(c, s->channels), "visual.proj");
-    add_norm(&it, NULL, "visual.", "ln_pre", c);
-    add_norm(&it, NULL, "visual.", "ln_post", c);
-    for (size_t i = 0; i < s->depth; i++) {
-        char block[64];
-        snprintf(block, sizeof block, "visual.transformer.resblocks.%zu.", i);
-        add_norm(&it, NULL, block, "ln_1", c);
-        add_norm(&it, NULL, block, "ln_2", c);
-        add(&it, NULL, SHAPE(3 * c, c), "%sattn.in_proj_weight", block);
-        add(&it, NULL, SHAPE(3 * c), "%sattn.in_proj_bias", block);
-        add_layer(&it, NULL, block, "attn.out_proj", c, c);
-        add_layer(&it, NULL, block, "mlp.c_fc", s->hidden, c);
-        add_layer(&it, NULL, block, "mlp.c_proj", c, s->hidden);
-    }
-    return it;
-}
+/* --- Hugging Face's names ----------------------------------------------------------------------------------------- */
 
 /* A name of Meta's in Hugging Face's words; NULL for the qkv layers, which are three there. */
 static const char *renamed(const char *name)
@@ -363,81 +264,8 @@ static void test_each_tensor_is_named(void **state)
     free_weights(&it);
 }
 
-/* --- published sizes ---------------------------------------------------------------------------------------------- */
-
-/* A file of the right size with a hole in the place of the data, a byte a value. */
-static void write_hollow(const weights *it, const char *path)
-{
-    enum { HEADER = 1 << 18 };
-    char *header = malloc(HEADER);
-    size_t length = 0, end = 0;
-    assert_non_null(header);
-    for (size_t i = 0; i < it->count; i++) {
-        const be_tensor_source *tensor = &it->tensors[i];
-        size_t count = 1;
-        length += (size_t)snprintf(header + length, HEADER - length, "%c\"%s\":{\"dtype\":\"U8\",\"shape\":[", i ? ',' : '{',
-                                   tensor->name);
-        for (size_t d = 0; d < tensor->n_dims; d++) {
-            length += (size_t)snprintf(header + length, HEADER - length, d ? ",%zu" : "%zu", tensor->shape[d]);
-            count *= tensor->shape[d];
-        }
-        length += (size_t)snprintf(header + length, HEADER - length, "],\"data_offsets\":[%zu,%zu]}", end, end + count);
-        assert_true(length < HEADER);
-        end += count;
-    }
-    header[length++] = '}';
-    uint64_t size = length;
-    FILE *stream = fopen(path, "wb");
-    assert_non_null(stream);
-    assert_int_equal(fwrite(&size, sizeof size, 1, stream), 1);
-    assert_int_equal(fwrite(header, 1, length, stream), length);
-    assert_int_equal(fclose(stream), 0);
-    assert_int_equal(truncate(path, (off_t)(sizeof size + length + end)), 0);
-    free(header);
-}
-
-static void test_published_sizes(void **state)
-{
-    (void)state;
-    static const struct { sizes sizes; const char *name; size_t heads, image_size; } published[] = {
-        {{384, 12, 1536, 14, 37, 0, 0, false}, "dinov2_vits14", 6, 0},
-        {{768, 12, 3072, 14, 37, 0, 0, false}, "dinov2_vitb14", 12, 0},
-        {{1024, 24, 4096, 14, 37, 0, 0, false}, "dinov2_vitl14", 16, 0},
-        {{384, 12, 1536, 14, 37, 4, 0, false}, "dinov2_vits14_reg", 6, 0},
-        {{768, 12, 3072, 14, 37, 4, 0, false}, "dinov2_vitb14_reg", 12, 0},
-        {{1024, 24, 4096, 14, 37, 4, 0, false}, "dinov2_vitl14_reg", 16, 0},
-        {{1536, 40, 4096, 14, 37, 0, 0, true}, "dinov2_vitg14", 24, 0},
-        {{768, 12, 3072, 32, 7, 0, 512, false}, "clip_vitb32", 12, 224},
-        {{768, 12, 3072, 16, 14, 0, 512, false}, "clip_vitb16", 12, 224},
-        {{1024, 24, 4096, 14, 16, 0, 768, false}, "clip_vitl14", 16, 224},
-        {{1024, 24, 4096, 14, 24, 0, 768, false}, "clip_vitl14", 16, 336},
-    };
-    for (size_t i = 0; i < sizeof published / sizeof *published; i++) {
-        const sizes *s = &published[i].sizes;
-        weights it = s->channels ? make_clip(s) : make_dinov2(s, NULL);
-        be_backbone_info info;
-        be_error error;
-        write_hollow(&it, scratch("hollow.safetensors"));
-        assert_ok(be_backbone_inspect(scratch("hollow.safetensors"), NULL, &info, &error), &error);
-        assert_string_equal(info.name, published[i].name);
-        assert_int_equal(info.heads, published[i].heads);
-        assert_int_equal(info.image_size, published[i].image_size);
-        assert_int_equal(info.width, s->width);
-        assert_int_equal(info.channels, s->channels ? s->channels : s->width);
-        assert_int_equal(info.depth, s->depth);
-        assert_int_equal(info.hidden, s->hidden);
-        assert_int_equal(info.patch, s->patch);
-        assert_int_equal(info.position_grid, s->grid);
-        assert_int_equal(info.registers, s->registers);
-        assert_int_equal(*info.unverified != '\0', s->registers || s->gated);
-        free_weights(&it);
-    }
-}
-
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_variants), cmocka_unit_test(test_each_tensor_is_named), cmocka_unit_test(test_published_sizes),
-    };
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_variants), cmocka_unit_test(test_each_tensor_is_named)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
