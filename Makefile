@@ -13,9 +13,10 @@ VERSION := 0.1.0
 
 # What is built on, and what only the tests need: Debian package, then the name pkg-config knows it by.
 PACKAGES      := build-essential pkg-config libopenblas-pthread-dev libpng-dev libjpeg-dev libzip-dev libcjson-dev libssl-dev \
-                 libmicrohttpd-dev libyaml-dev libsystemd-dev
+                 libmicrohttpd-dev libyaml-dev libsystemd-dev libcurl4-openssl-dev
 TEST_PACKAGES := libcmocka-dev curl python3 python3-pytest python3-numpy
 MODULES       := openblas libpng libjpeg libzip libcjson libcrypto
+TOOL_MODULES  := libcurl
 SERVER_MODULES := libmicrohttpd yaml-0.1 libsystemd
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wundef $(if $(WERROR),-Werror)
@@ -23,9 +24,10 @@ OPTIMISE := $(if $(SANITIZER),-O1 -fno-omit-frame-pointer,-O2)
 SANITIZE := $(if $(SANITIZER),-fsanitize=$(SANITIZER) $(if $(findstring undefined,$(SANITIZER)),-fno-sanitize-recover=undefined))
 CFLAGS   ?= -g
 CFLAGS_ALL  = -std=c11 -D_GNU_SOURCE -I. -DBRAINENC_VERSION='"$(VERSION)"' $(WARNINGS) $(OPTIMISE) $(SANITIZE) -pthread \
-              $(shell pkg-config --cflags $(MODULES) $(SERVER_MODULES) 2>/dev/null) $(CFLAGS)
+              $(shell pkg-config --cflags $(MODULES) $(TOOL_MODULES) $(SERVER_MODULES) 2>/dev/null) $(CFLAGS)
 LDFLAGS_ALL = $(SANITIZE) -pthread $(LDFLAGS)
 LIBS        = $(shell pkg-config --libs $(MODULES) 2>/dev/null) -lm
+TOOL_LIBS   = $(shell pkg-config --libs $(TOOL_MODULES) 2>/dev/null)
 SERVER_LIBS = $(shell pkg-config --libs $(SERVER_MODULES) 2>/dev/null)
 
 CORE_SOURCES := $(wildcard core/*.c core/*/*.c)
@@ -104,7 +106,7 @@ $(LIBRARY): $(call objects,$(CORE_SOURCES))
 
 $(TOOL): $(call objects,$(TOOL_SOURCES)) $(LIBRARY)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(TOOL_LIBS) $(LIBS)
 
 $(DAEMON): $(call objects,$(SERVER_SOURCES)) $(LIBRARY)
 	$(call say,LINK,$@)

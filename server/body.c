@@ -114,22 +114,6 @@ static be_status check_keys(const cJSON *root, be_error *error)
     return image <= 1 && images <= 1 ? BE_OK : be_fail(error, BE_ERROR_ARGUMENT, "a key of the JSON body is there twice");
 }
 
-/* The tree of a JSON object and nothing behind it; NULL when it is none. */
-static cJSON *parse_object(const char *text, size_t size)
-{
-    static const char spaces[] = {' ', '\t', '\r', '\n'};
-    const char *end = NULL;
-    while (size > 0 && memchr(spaces, *text, sizeof spaces))
-        text++, size--;
-    while (size > 0 && memchr(spaces, text[size - 1], sizeof spaces))
-        size--;
-    cJSON *root = size > 0 && *text == '{' ? cJSON_ParseWithLengthOpts(text, size, &end, 0) : NULL;
-    if (root && end == text + size)
-        return root;
-    cJSON_Delete(root);
-    return NULL;
-}
-
 static bool is_npy(const request_part *part)
 {
     return part->size >= 6 && memcmp(part->bytes, "\x93NUMPY", 6) == 0;
@@ -155,13 +139,14 @@ static be_status read_json(request *it, const body_limits *limits, be_error *err
     request_part body = it->parts[0];
     be_status status;
     it->n_parts = 0;
-    bool few = has_few_values(body.bytes, body.size, 2 * limits->images + 16);
-    cJSON *root = few ? parse_object((const char *)body.bytes, body.size) : NULL;
-    if (!few)
+    cJSON *root = NULL;
+    if (!has_few_values(body.bytes, body.size, 2 * limits->images + 16))
         status = be_fail(error, BE_ERROR_LIMIT, "the JSON body holds more than %zu images can need", limits->images);
-    else if (!root)
-        status = be_fail(error, BE_ERROR_FORMAT, "the body is no JSON object");
     else
+        status = be_json_parse((const char *)body.bytes, body.size, "the body", &root, error);
+    if (status == BE_OK && !cJSON_IsObject(root))
+        status = be_fail(error, BE_ERROR_FORMAT, "the body is no JSON object");
+    if (status == BE_OK)
         status = check_keys(root, error);
     if (status == BE_OK)
         status = add_texts(it, cJSON_GetObjectItemCaseSensitive(root, "image"),

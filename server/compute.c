@@ -147,14 +147,13 @@ static bool reads_model(const request *it, const engine *served, size_t model)
 
 static be_status make_group(group *to, size_t images, size_t subjects, be_error *error)
 {
-    const struct { void **to; size_t count, size; } arrays[] = {
-        {(void **)&to->inputs, images, sizeof *to->inputs}, {(void **)&to->outputs, images * subjects, sizeof *to->outputs},
-        {(void **)&to->timings, images, sizeof *to->timings}, {(void **)&to->images, images, sizeof *to->images},
-        {(void **)&to->owners, images, sizeof *to->owners},
-    };
+    const size_t sizes[] = {images * sizeof *to->inputs, images * subjects * sizeof *to->outputs, images * sizeof *to->timings,
+                            images * sizeof *to->images, images * sizeof *to->owners};
+    void *arrays[sizeof sizes / sizeof *sizes] = {NULL};
     be_status status = BE_OK;
-    for (size_t i = 0; i < sizeof arrays / sizeof *arrays && status == BE_OK; i++)
-        status = be_allocate(arrays[i].to, arrays[i].count, arrays[i].size, "a batch", error);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes && status == BE_OK; i++)
+        status = be_allocate(&arrays[i], sizes[i], 1, "a batch", error);
+    *to = (group){.inputs = arrays[0], .outputs = arrays[1], .timings = arrays[2], .images = arrays[3], .owners = arrays[4]};
     return status;
 }
 

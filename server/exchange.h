@@ -7,6 +7,7 @@
 
 #include <microhttpd.h>
 
+#include "server/connections.h"
 #include "server/query.h"
 #include "server/scheduler.h"
 #include "server/settings.h"
@@ -16,7 +17,7 @@ typedef struct exchange_shared {
     scheduler *scheduler;
     results *held;
     metrics *metrics;
-    size_t most_connections;
+    connections *connections;
     atomic_bool draining;
     atomic_size_t open; /* exchanges that have not ended */
 } exchange_shared;

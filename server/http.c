@@ -199,8 +199,8 @@ static void begin(exchange *it)
     }
     if (!find_route(it, get, post, &open))
         return;
-    if (!open && atomic_load(&it->shared->metrics->connections) > it->shared->most_connections) {
-        exchange_fail_busy(it, REJECTED_CONNECTIONS, "busy", "too many connections are open");
+    if (!open && connections_are_too_many(it->shared->connections)) {
+        exchange_fail_busy(it, REJECTED_CONNECTIONS, "busy", "too many connections are open, each with a request under way");
         return;
     }
     if (!open && !check_key(it))
@@ -215,6 +215,13 @@ static void begin(exchange *it)
     } else if (begin_request(it, post) && post) {
         upload_begin(it);
     }
+}
+
+/* Marks the exchange's connection as busy or idle. */
+static void set_busy(const exchange *it, bool busy)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(it->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    connections_set_busy(it->shared->connections, info ? info->socket_context : NULL, busy);
 }
 
 static exchange *make_exchange(http *self, struct MHD_Connection *connection, const char *url, const char *method)
@@ -233,6 +240,7 @@ static exchange *make_exchange(http *self, struct MHD_Connection *connection, co
         it->settings = settings_acquire(self->settings);
     pthread_mutex_unlock(&self->lock);
     name_client(it, it->caller);
+    set_busy(it, true);
     atomic_fetch_add(&self->shared.open, 1);
     return it;
 }
@@ -293,6 +301,7 @@ static void complete(void *context, struct MHD_Connection *connection, void **st
                                 .cut = why != MHD_REQUEST_TERMINATED_COMPLETED_OK};
         log_access(&line, it->settings && it->settings->config.log_json);
     }
+    set_busy(it, false);
     answer_free(&it->answer);
     request_release(it->request);
     settings_release(it->settings);
@@ -305,11 +314,15 @@ static void connection_changed(void *context, struct MHD_Connection *connection,
                                enum MHD_ConnectionNotificationCode code)
 {
     http *self = context;
-    (void)connection, (void)state;
-    if (code == MHD_CONNECTION_NOTIFY_STARTED)
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+        *state = connections_add(self->shared.connections, info->connect_fd);
         atomic_fetch_add(&self->shared.metrics->connections, 1);
-    else
+    } else {
+        connections_remove(self->shared.connections, *state);
+        *state = NULL;
         atomic_fetch_sub(&self->shared.metrics->connections, 1);
+    }
 }
 
 /* --- start and end -------------------------------------------------------------------------------- */
@@ -325,9 +338,10 @@ be_status http_start(const config *first, scheduler *scheduling, results *held, 
     self->shared.scheduler = scheduling;
     self->shared.held = held;
     self->shared.metrics = counters;
-    self->shared.most_connections = first->connections;
     pthread_mutex_init(&self->lock, NULL);
-    status = listen_open(first, &self->listening, error);
+    status = connections_create(first->connections, &self->shared.connections, error);
+    if (status == BE_OK)
+        status = listen_open(first, &self->listening, error);
     if (status != BE_OK) {
         http_stop(self);
         return status;
@@ -385,6 +399,7 @@ void http_stop(http *self)
         MHD_stop_daemon(self->daemon);
     listen_remove(&self->listening);
     settings_release(self->settings);
+    connections_free(self->shared.connections);
     pthread_mutex_destroy(&self->lock);
     free(self);
 }

@@ -119,10 +119,11 @@ static bool finish_loading(daemon_state *self)
     self->loading = false;
     if (!self->fresh) {
         log_note(self->serving ? "reload failed, serves on as before: %s" : "%s", self->error.message);
-        if (self->serving)
-            atomic_fetch_add(&self->metrics.reloads_failed, 1);
+        if (!self->serving)
+            return false;
+        atomic_fetch_add(&self->metrics.reloads_failed, 1);
         sd_notify(0, "READY=1");
-        return self->serving;
+        return true;
     }
     use_fresh(self);
     settings_release(self->fresh); /* the HTTP side has its own reference */

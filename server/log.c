@@ -4,15 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/base/utf8.h"
 #include "core/files/json.h"
 
 /* What a client sent may hold anything; a line of the log stays one line. */
 static void put_text(char *to, size_t size, const char *from)
 {
-    size_t i = 0;
-    for (; from[i] && i + 1 < size; i++)
-        to[i] = (unsigned char)from[i] < 0x20 || from[i] == 0x7f ? '?' : from[i];
-    to[i] = '\0';
+    snprintf(to, size, "%s", from);
+    be_make_printable(to);
 }
 
 static void write_json(const log_access_line *line)
@@ -53,5 +52,6 @@ void log_note(const char *format, ...)
     va_start(arguments, format);
     vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
+    be_make_printable(message);
     fprintf(stderr, "brainencd: %s\n", message);
 }

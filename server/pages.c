@@ -1,5 +1,6 @@
 #include "server/pages.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/files/json.h"
@@ -33,6 +34,9 @@ static void add_subject(be_json *json, cJSON *list, const engine *served, size_t
     be_json_flag(json, object, "demo", info->demo);
     be_json_text(json, object, "backbone", backbone->name);
     be_json_text(json, object, "backbone_weights", be_model_backbone_hash(model));
+    be_json_number(json, object, "backbone_heads", (double)backbone->heads);
+    be_json_text(json, object, "backbone_activation", be_activation_name(backbone->activation));
+    be_json_text(json, object, "backbone_unverified", backbone->unverified);
     be_json_text(json, object, "weights", info->weights_hash);
     be_json_text(json, object, "features", be_features_name(info->tap.features));
     be_json_number(json, object, "layer", (double)info->tap.layer);
@@ -40,6 +44,8 @@ static void add_subject(be_json *json, cJSON *list, const engine *served, size_t
     be_json_text(json, object, "readout", info->readout);
     be_json_number(json, object, "members", (double)info->members);
     be_json_text(json, object, "precision", "f32");
+    be_json_text(json, object, "isa", be_session_isa(engine_session(served, subject->model)));
+    be_json_text(json, object, "version", "brainenc " BRAINENC_VERSION);
     be_json_text(json, object, "units", info->units);
     be_json_number(json, object, "image_size", (double)info->image_size);
     add_counts(json, object, "vertices", info->n_vertices);
@@ -65,7 +71,25 @@ be_status page_subjects(const engine *served, answer *to, be_error *error)
     return end(&json, to, error);
 }
 
-static void add_rois(be_json *json, cJSON *list, const engine *served, size_t index)
+/* As text at once: a JSON value for each vertex would be many times as large. */
+static void add_vertices(be_json *json, cJSON *to, const be_roi *roi)
+{
+    cJSON *object = be_json_object(json, to, "vertices");
+    for (int h = BE_LEFT; h < BE_HEMISPHERES; h++) {
+        be_text text = {0};
+        be_text_add(&text, "[");
+        for (size_t i = 0; i < roi->n_vertices[h]; i++)
+            be_text_add_format(&text, i ? ",%u" : "%u", roi->vertices[h][i]);
+        be_text_add(&text, "]");
+        if (text.failed)
+            json->failed = true;
+        else
+            be_json_raw(json, object, be_hemisphere_name((be_hemisphere)h), text.bytes);
+        free(text.bytes);
+    }
+}
+
+static void add_rois(be_json *json, cJSON *list, const engine *served, size_t index, bool with_vertices)
 {
     const be_subject_info *info = engine_subject_info(served, index);
     cJSON *object = be_json_object(json, list, NULL);
@@ -81,6 +105,8 @@ static void add_rois(be_json *json, cJSON *list, const engine *served, size_t in
             be_json_null(json, entry, "family");
         for (int h = BE_LEFT; h < BE_HEMISPHERES; h++)
             be_json_number(json, entry, be_hemisphere_name((be_hemisphere)h), (double)roi->n_vertices[h]);
+        if (with_vertices)
+            add_vertices(json, entry, roi);
     }
 }
 
@@ -88,17 +114,19 @@ be_status page_rois(const engine *served, const parameters *from, answer *to, be
 {
     size_t indices[1024], count;
     for (size_t i = 0; i < from->count; i++) {
-        if (strcmp(from->keys[i], "subject") != 0)
-            return be_fail(error, BE_ERROR_ARGUMENT, "unknown parameter '%.40s'; there are: subject", from->keys[i]);
+        if (strcmp(from->keys[i], "subject") != 0 && strcmp(from->keys[i], "output") != 0)
+            return be_fail(error, BE_ERROR_ARGUMENT, "unknown parameter '%.40s'; there are: subject, output", from->keys[i]);
     }
-    const char *names = parameter(from, "subject");
+    const char *names = parameter(from, "subject"), *output = parameter(from, "output");
+    if (output && strcmp(output, "counts") != 0 && strcmp(output, "vertices") != 0)
+        return be_fail(error, BE_ERROR_ARGUMENT, "output: '%.40s' is none of: counts, vertices", output);
     be_status status = engine_find_subjects(served, names ? names : "all", indices, &count, error);
     if (status != BE_OK)
         return status;
     be_json json = be_json_begin();
     cJSON *list = be_json_array(&json, json.root, "subjects");
     for (size_t i = 0; i < count; i++)
-        add_rois(&json, list, served, indices[i]);
+        add_rois(&json, list, served, indices[i], output && strcmp(output, "vertices") == 0);
     return end(&json, to, error);
 }
 
@@ -125,7 +153,8 @@ static const described_route described[] = {
       {"subject", "as for /predict"}, {"hemi", "lh, rh or both (default)"}, {"heads", "mean (default) or all"},
       {"format", "json, npy or png (also by Accept)"}}, false},
     {"/subjects", "get", "What is loaded.", {{NULL, NULL}}, false},
-    {"/rois", "get", "The ROIs of the subjects.", {{"subject", "as for /predict (default: all)"}}, false},
+    {"/rois", "get", "The ROIs of the subjects.", {{"subject", "as for /predict (default: all)"},
+      {"output", "counts (default), or vertices: adds each ROI's vertices"}}, false},
     {"/healthz", "get", "200 while the daemon lives.", {{NULL, NULL}}, false},
     {"/readyz", "get", "200 when it takes work, 503 while it loads or ends.", {{NULL, NULL}}, false},
     {"/metrics", "get", "Counters and times in Prometheus' text format.", {{NULL, NULL}}, false},

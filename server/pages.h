@@ -6,7 +6,7 @@
 
 /* GET /subjects: each subject with its weights' hashes, vertex counts and score. */
 be_status page_subjects(const engine *served, answer *to, be_error *error);
-/* GET /rois?subject=: names, families and vertex counts. */
+/* GET /rois?subject=&output=: names, families and vertex counts, or the vertices too. */
 be_status page_rois(const engine *served, const parameters *from, answer *to, be_error *error);
 /* GET /openapi.json. */
 be_status page_openapi(answer *to, be_error *error);

@@ -14,22 +14,24 @@ typedef struct product {
     size_t offset; /* of the weight */
 } product;
 
-enum { MOST_PRODUCTS = 4096 };
-
 struct bare {
-    product products[MOST_PRODUCTS];
-    size_t n_products, threads;
+    product *products;
+    size_t n_products, product_capacity, threads;
     size_t weight_floats, left_floats, out_floats;
     float *weights;        /* [weight_floats] */
     float *left, *out;     /* [threads][left_floats], [threads][out_floats] */
     be_pool *pool;
     const product *current;
+    be_error failure;      /* of the first product there was no memory for */
 };
 
 static void add(bare *self, size_t rows, size_t columns, size_t inner, size_t count, bool weight, bool transposed)
 {
-    if (self->n_products == MOST_PRODUCTS)
+    void *products = self->products;
+    if (self->failure.status != BE_OK || be_grow(&products, &self->product_capacity, self->n_products + 1, sizeof(product),
+                                                 "bare products", &self->failure) != BE_OK)
         return;
+    self->products = products;
     self->products[self->n_products++] = (product){rows, columns, inner, count, weight, transposed, self->weight_floats};
     size_t left = rows * inner, right = columns * inner, out = rows * columns;
     if (weight)
@@ -39,13 +41,9 @@ static void add(bare *self, size_t rows, size_t columns, size_t inner, size_t co
     self->out_floats = out > self->out_floats ? out : self->out_floats;
 }
 
-static void list_products(bare *self, const be_model *model, size_t cells)
+static void add_backbone(bare *self, const be_backbone_info *backbone, size_t cells)
 {
-    const be_backbone_info *backbone = be_model_backbone(model);
-    const be_subject *subject = be_model_subject(model, 0);
-    const be_subject_info *info = be_subject_get_info(subject);
-    size_t width = backbone->channels, tokens = cells + 1, queries = info->queries, head = width / info->heads;
-    size_t hidden = be_transformer_hidden(be_subject_encoder(subject));
+    size_t width = backbone->channels, tokens = cells + 1;
     add(self, cells, width, 3 * backbone->patch * backbone->patch, 1, true, true);
     for (size_t block = 0; block < backbone->blocks_needed; block++) {
         add(self, tokens, 3 * width, width, 1, true, true);
@@ -55,13 +53,43 @@ static void list_products(bare *self, const be_model *model, size_t cells)
         add(self, tokens, backbone->hidden, width, 1, true, true);
         add(self, tokens, width, backbone->hidden, 1, true, true);
     }
-    add(self, cells, width, width, 1, true, true);
+}
+
+/* Subjects that read the same layer share its features. */
+static bool shares_features(const be_model *model, size_t subject)
+{
+    const be_tap *tap = &be_subject_get_info(be_model_subject(model, subject))->tap;
+    for (size_t s = 0; s < subject; s++) {
+        const be_tap *other = &be_subject_get_info(be_model_subject(model, s))->tap;
+        if (other->features == tap->features && other->layer == tap->layer)
+            return true;
+    }
+    return false;
+}
+
+static void add_encoder(bare *self, const be_subject *subject, size_t cells)
+{
+    const be_subject_info *info = be_subject_get_info(subject);
+    size_t width = info->channels, queries = info->queries, head = width / info->heads;
+    size_t hidden = be_transformer_hidden(be_subject_encoder(subject));
     add(self, cells, 2 * width, width, 1, true, true);
     add(self, queries, cells, head, info->heads, false, true);
     add(self, queries, head, cells, info->heads, false, false);
     add(self, queries, width, width, 1, true, true);
     add(self, queries, hidden, width, 1, true, true);
     add(self, queries, width, hidden, 1, true, true);
+}
+
+static be_status list_products(bare *self, const be_model *model, size_t cells, be_error *error)
+{
+    size_t width = be_model_backbone(model)->channels;
+    add_backbone(self, be_model_backbone(model), cells);
+    for (size_t s = 0; s < be_model_subjects(model); s++) {
+        if (!shares_features(model, s))
+            add(self, cells, width, width, 1, true, true);
+        add_encoder(self, be_model_subject(model, s), cells);
+    }
+    return self->failure.status == BE_OK ? BE_OK : be_fail(error, self->failure.status, "%s", self->failure.message);
 }
 
 static be_status make_operand(float **out, size_t floats, be_error *error)
@@ -87,8 +115,9 @@ be_status bare_create(const be_model *model, size_t rows, size_t columns, size_t
         return status;
     bare *self = memory;
     self->threads = threads;
-    list_products(self, model, rows * columns);
-    status = make_operand(&self->weights, self->weight_floats, error);
+    status = list_products(self, model, rows * columns, error);
+    if (status == BE_OK)
+        status = make_operand(&self->weights, self->weight_floats, error);
     if (status == BE_OK)
         status = make_operand(&self->left, threads * self->left_floats, error);
     if (status == BE_OK)
@@ -111,6 +140,7 @@ void bare_free(bare *self)
     free(self->weights);
     free(self->left);
     free(self->out);
+    free(self->products);
     free(self);
 }
 

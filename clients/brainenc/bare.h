@@ -7,8 +7,8 @@
 typedef struct bare bare;
 
 /* Makes operands of random numbers for the products of one image of `rows` x `columns` tokens: patch embedding, the blocks
- * with their attention, the features, and the first subject's encoder. The readout, which is bound by memory, is no
- * matrix product and is left out. */
+ * with their attention, the features of each layer that is read, and every subject's encoder. The readout, which is bound
+ * by memory, is no matrix product and is left out. */
 be_status bare_create(const be_model *model, size_t rows, size_t columns, size_t threads, bare **bare, be_error *error);
 void bare_free(bare *bare);
 /* Floating-point operations of one image's products. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "clients/brainenc/tool.h"
+#include "core/base/utf8.h"
 #include "core/files/json.h"
 #include "core/files/mapped_file.h"
 #include "core/files/npy.h"
@@ -13,7 +14,8 @@
 static const char help[] =
     "usage: brainenc inspect FILE... [--json] [--tensors] [--backbone-heads N]\n\n"
     "Says what a file is, what it predicts and what is missing: a checkpoint of the authors' program, a backbone, a subject\n"
-    "file, any other .pth or .safetensors, an .npy array, a picture. Weights are not loaded, nothing is executed.\n\n"
+    "file, any other .pth or .safetensors, an .npy array, a picture. Nothing is executed. A subject is opened as for a\n"
+    "prediction, so that what is said of it holds; of other models no weights are read.\n\n"
     "  --json              one JSON object a file, one a line\n"
     "  --tensors           names, types and shapes of all tensors too\n"
     "  --backbone-heads N  a backbone's attention heads, where its file does not tell\n\n"
@@ -26,9 +28,18 @@ typedef struct report {
     cJSON *section; /* the object of `json` that facts go into */
 } report;
 
+/* Names of files and out of them must not command the terminal. */
+static void add_printable(be_text *text, const char *value)
+{
+    size_t start = text->length;
+    be_text_add(text, value);
+    if (text->length > start)
+        text->length = start + be_make_printable(text->bytes + start);
+}
+
 static void begin(report *to, const char *path, const char *kind)
 {
-    be_text_add(&to->lines, path);
+    add_printable(&to->lines, path);
     be_text_add(&to->lines, ": ");
     be_text_add(&to->lines, kind);
     be_text_add(&to->lines, "\n");
@@ -43,24 +54,15 @@ static void begin_section(report *to, const char *key)
     to->section = be_json_object(&to->json, to->json.root, key);
 }
 
-/* Names out of a file must not command the terminal: '?' stands for control characters. */
-static void add_visible(be_text *text, const char *value)
-{
-    for (const char *at = value; *at; at++) {
-        bool control = (unsigned char)*at < 0x20 || *at == 0x7f;
-        be_text_add_bytes(text, control ? "?" : at, 1);
-    }
-}
-
 static void tell(report *to, const char *key, const char *value)
 {
     enum { KEY_WIDTH = 14 };
     be_text_add(&to->lines, "  ");
-    add_visible(&to->lines, key);
+    add_printable(&to->lines, key);
     for (size_t length = strlen(key); length < KEY_WIDTH; length++)
         be_text_add(&to->lines, " ");
     be_text_add(&to->lines, " ");
-    add_visible(&to->lines, value);
+    add_printable(&to->lines, value);
     be_text_add(&to->lines, "\n");
     be_json_text(&to->json, to->section, key, value);
 }
@@ -120,8 +122,9 @@ static be_status describe_checkpoint(const be_tensor_file *file, report *to, be_
         tell_format(to, "validation", "%.4f mean correlation, as training recorded it", it.validation);
     bool supported = be_checkpoint_supported(&it, path, &reason) == BE_OK;
     tell(to, "supported", supported ? "yes" : reason.message);
-    tell_format(to, "missing", "the backbone's weights (%zu channels); the ROI masks and fsaverage index, which `brainenc import "
-                "--data` takes from the subject's Algonauts folder", it.hidden_dim);
+    if (supported)
+        tell_format(to, "missing", "the backbone's weights (%zu channels); the ROI masks and fsaverage index, which `brainenc "
+                    "import --data` takes from the subject's Algonauts folder", it.hidden_dim);
     return BE_OK;
 }
 

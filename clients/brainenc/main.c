@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "clients/brainenc/tool.h"
+#include "core/base/utf8.h"
 
 static const command *const commands[] = {
     &command_predict, &command_attention, &command_import, &command_inspect, &command_demo, &command_bench,
@@ -55,6 +56,7 @@ static int run(int argc, char **argv)
         if (strcmp(argv[1], commands[i]->name) == 0)
             return run_command(commands[i], argc - 1, argv + 1);
     }
+    be_make_printable(argv[1]); /* the shell may have made it of a file's name */
     fprintf(stderr, "brainenc: there is no command '%s' (see `brainenc --help`)\n", argv[1]);
     return EXIT_USAGE;
 }

@@ -8,7 +8,8 @@
 #include "core/files/npy.h"
 
 static const char help[] =
-    "usage: brainenc predict IMAGE... --backbone FILE --subject FILE [OPTION]...\n\n"
+    "usage: brainenc predict IMAGE... --backbone FILE --subject FILE [OPTION]...\n"
+    "       brainenc predict IMAGE... --server URL [--subject NAME] [OPTION]...\n\n"
     "Predicts the response of every vertex to each picture (PNG or JPEG; a folder stands for the pictures in it).\n"
     "Without -o a table of the ROIs' means is printed.\n\n"
     COMPUTE_HELP
@@ -20,55 +21,81 @@ static const char help[] =
     "  --attention NAMES   in JSON: adds these ROIs' attention maps\n"
     "  --list FILE         more pictures, one path a line (- : standard input)\n"
     "  --on-error HOW      stop (default) at a picture that cannot be read, or nan: leave its row empty, go on, exit 5\n"
+    "  --server URL        let a brainencd compute: http://HOST:PORT, https://... or unix:/PATH; --subject then names one of its\n"
+    "                      subjects (default: its first); of the options above it takes --fit\n"
+    "  --key-file FILE     the API key for the server: the file's first line\n"
+    "  --timeout SECONDS   for the server's answer to a picture, with the waiting while it is busy (default 300)\n"
     "  --restart           throw away what an interrupted run with the same -o left; otherwise the run goes on from there\n\n"
-    "example: brainenc predict a.png b.jpg --backbone dinov2_vitb14_pretrain.pth --subject subj01.safetensors -o pred.npy\n";
+    "example: brainenc predict a.png b.jpg --backbone dinov2_vitb14_pretrain.pth --subject subj01.safetensors -o pred.npy\n"
+    "         brainenc predict photos/ --server http://labserver:8080 -o pred.npy\n";
 
 /* --- the command line ----------------------------------------------------------------------------- */
 
-enum { OPTION_JSON = 256, OPTION_ROIS, OPTION_WHAT, OPTION_ATTENTION, OPTION_LIST, OPTION_ON_ERROR, OPTION_RESTART };
+enum { STANDARD_SECONDS = 300, MOST_SECONDS = 86400 };
+enum { OPTION_JSON = 256, OPTION_ROIS, OPTION_WHAT, OPTION_ATTENTION, OPTION_LIST, OPTION_ON_ERROR, OPTION_RESTART,
+       OPTION_SERVER, OPTION_KEY_FILE, OPTION_TIMEOUT };
+
+static const struct option own_options[] = {
+    {"json", no_argument, NULL, OPTION_JSON}, {"rois", required_argument, NULL, OPTION_ROIS},
+    {"output", required_argument, NULL, OPTION_WHAT}, {"attention", required_argument, NULL, OPTION_ATTENTION},
+    {"list", required_argument, NULL, OPTION_LIST}, {"on-error", required_argument, NULL, OPTION_ON_ERROR},
+    {"restart", no_argument, NULL, OPTION_RESTART}, {"server", required_argument, NULL, OPTION_SERVER},
+    {"key-file", required_argument, NULL, OPTION_KEY_FILE}, {"timeout", required_argument, NULL, OPTION_TIMEOUT},
+    {NULL, 0, NULL, 0},
+};
+
+static int take_option(predict_request *ask, int option, const char *value)
+{
+    be_error error;
+    switch (option) {
+    case 'o': ask->output = value; break;
+    case OPTION_JSON: ask->json = true; break;
+    case OPTION_ROIS: ask->rois = value; break;
+    case OPTION_WHAT: ask->what = value; break;
+    case OPTION_ATTENTION: ask->attention = value; break;
+    case OPTION_LIST: return file_list_add_lines(&ask->images, value, &error) == BE_OK ? EXIT_DONE : tool_fail(&error);
+    case OPTION_ON_ERROR:
+        if (strcmp(value, "nan") != 0 && strcmp(value, "stop") != 0)
+            return tool_usage("--on-error: '%s' is neither stop nor nan", value);
+        ask->skip_broken = strcmp(value, "nan") == 0;
+        break;
+    case OPTION_RESTART: ask->restart = true; break;
+    case OPTION_SERVER: ask->server = value; break;
+    case OPTION_KEY_FILE: ask->key_file = value; break;
+    case OPTION_TIMEOUT: return parse_count("timeout", value, MOST_SECONDS, &ask->seconds) ? EXIT_DONE : EXIT_USAGE;
+    default: return EXIT_USAGE;
+    }
+    return EXIT_DONE;
+}
 
 static int parse(int argc, char **argv, predict_request *ask)
 {
-    static const struct option own[] = {
-        {"json", no_argument, NULL, OPTION_JSON}, {"rois", required_argument, NULL, OPTION_ROIS},
-        {"output", required_argument, NULL, OPTION_WHAT}, {"attention", required_argument, NULL, OPTION_ATTENTION},
-        {"list", required_argument, NULL, OPTION_LIST}, {"on-error", required_argument, NULL, OPTION_ON_ERROR},
-        {"restart", no_argument, NULL, OPTION_RESTART}, {NULL, 0, NULL, 0},
-    };
-    struct option all[N_COMPUTE_OPTIONS + sizeof own / sizeof *own];
+    struct option all[N_COMPUTE_OPTIONS + sizeof own_options / sizeof *own_options];
     be_error error;
-    int option, code;
+    int option, place = 0, code = EXIT_DONE;
     memcpy(all, compute_long_options, sizeof compute_long_options);
-    memcpy(all + N_COMPUTE_OPTIONS, own, sizeof own);
-    while ((option = getopt_long(argc, argv, "o:", all, NULL)) != -1) {
-        if (compute_option(&ask->compute, option, optarg, &code)) {
-            if (code != EXIT_DONE)
-                return code;
-            continue;
-        }
-        switch (option) {
-        case 'o': ask->output = optarg; break;
-        case OPTION_JSON: ask->json = true; break;
-        case OPTION_ROIS: ask->rois = optarg; break;
-        case OPTION_WHAT: ask->what = optarg; break;
-        case OPTION_ATTENTION: ask->attention = optarg; break;
-        case OPTION_LIST:
-            if (file_list_add_lines(&ask->images, optarg, &error) != BE_OK)
-                return tool_fail(&error);
-            break;
-        case OPTION_ON_ERROR:
-            if (strcmp(optarg, "nan") != 0 && strcmp(optarg, "stop") != 0)
-                return tool_usage("--on-error: '%s' is neither stop nor nan", optarg);
-            ask->skip_broken = strcmp(optarg, "nan") == 0;
-            break;
-        case OPTION_RESTART: ask->restart = true; break;
-        default: return EXIT_USAGE;
-        }
+    memcpy(all + N_COMPUTE_OPTIONS, own_options, sizeof own_options);
+    while (code == EXIT_DONE && (option = getopt_long(argc, argv, "o:", all, &place)) != -1) {
+        if (!compute_option(&ask->compute, option, optarg, &code))
+            code = take_option(ask, option, optarg);
+        else if (strcmp(all[place].name, "subject") != 0 && strcmp(all[place].name, "fit") != 0)
+            ask->local_option = all[place].name;
     }
-    for (; optind < argc; optind++) {
+    for (; code == EXIT_DONE && optind < argc; optind++) {
         if (file_list_add(&ask->images, argv[optind], &error) != BE_OK)
-            return tool_fail(&error);
+            code = tool_fail(&error);
     }
+    return code;
+}
+
+static int check_server(predict_request *ask)
+{
+    if (!ask->server && (ask->key_file || ask->seconds))
+        return tool_usage("%s goes with --server", ask->key_file ? "--key-file" : "--timeout");
+    if (ask->server && ask->local_option)
+        return tool_usage("--%s makes no sense with --server: its own configuration says it", ask->local_option);
+    if (!ask->seconds)
+        ask->seconds = STANDARD_SECONDS;
     return EXIT_DONE;
 }
 
@@ -97,62 +124,19 @@ static int check(predict_request *ask)
 
 /* --- setting up ----------------------------------------------------------------------------------- */
 
-static be_status make_output(const predict_job *self, size_t subject, be_output *output, be_error *error)
-{
-    const be_subject_info *info = predict_subject(self, subject);
-    size_t tokens = self->ask->compute.tokens ? self->ask->compute.tokens : BE_DEFAULT_TOKENS;
-    void *memory;
-    be_status status = be_allocate(&memory, info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT], sizeof(float), "answers",
-                                   error);
-    if (status != BE_OK)
-        return status;
-    output->vertices = memory;
-    if (!self->ask->attention)
-        return BE_OK;
-    status = be_allocate(&memory, info->queries * tokens, sizeof(float), "attention maps", error);
-    if (status == BE_OK)
-        output->attention = memory;
-    return status;
-}
-
-static be_status make_buffers(predict_job *self, be_error *error)
-{
-    void *memory;
-    size_t total = self->batch * self->n_subjects;
-    be_status status = be_allocate(&memory, self->batch, sizeof(picture), "pictures", error);
-    if (status != BE_OK)
-        return status;
-    self->pictures = memory;
-    status = be_allocate(&memory, self->batch, sizeof(be_image), "pictures", error);
-    if (status != BE_OK)
-        return status;
-    self->inputs = memory;
-    status = be_allocate(&memory, self->batch, sizeof(be_timing), "timings", error);
-    if (status != BE_OK)
-        return status;
-    self->timings = memory;
-    status = be_allocate(&memory, total, sizeof(be_output), "answers", error);
-    if (status != BE_OK)
-        return status;
-    self->outputs = memory;
-    for (size_t i = 0; i < total && status == BE_OK; i++)
-        status = make_output(self, i % self->n_subjects, &self->outputs[i], error);
-    return status;
-}
-
 static be_status select_rois(predict_job *self, be_error *error)
 {
     be_status status = BE_OK;
     for (size_t s = 0; s < self->n_subjects && status == BE_OK; s++) {
-        const be_roi_set *rois = &predict_subject(self, s)->rois;
+        const be_subject_info *info = self->subjects[s].info;
         if (self->ask->rois)
-            status = be_roi_select(rois, self->ask->rois, &self->only[s], error);
+            status = be_roi_select(&info->rois, self->ask->rois, &self->only[s], error);
         if (status == BE_OK && self->ask->attention)
-            status = be_roi_select(rois, self->ask->attention, &self->attention[s], error);
+            status = be_roi_select(&info->rois, self->ask->attention, &self->attention[s], error);
+        for (int h = BE_LEFT; h < BE_HEMISPHERES && status == BE_OK; h++)
+            status = be_answer_vertices(info, self->ask->rois ? &self->only[s] : NULL, (be_hemisphere)h, &self->columns[s][h],
+                                        &self->n_columns[s][h], error);
     }
-    for (int h = BE_LEFT; h < BE_HEMISPHERES && status == BE_OK; h++)
-        status = be_answer_vertices(predict_subject(self, 0), self->ask->rois ? &self->only[0] : NULL, (be_hemisphere)h,
-                                    &self->columns[h], &self->n_columns[h], error);
     return status;
 }
 
@@ -162,13 +146,19 @@ static be_status hash_run(const predict_job *self, char hash[BE_HASH_SIZE], be_e
 {
     const predict_request *ask = self->ask;
     be_text text = {0};
-    const be_backbone_info *backbone = be_model_backbone(self->engine.model);
-    be_text_add_format(&text, "brainenc " BRAINENC_VERSION " %s %zu %s %zu\n", be_model_backbone_hash(self->engine.model),
-                       backbone->heads, be_activation_name(backbone->activation), ask->images.count);
-    for (size_t s = 0; s < self->n_subjects; s++)
-        be_text_add_format(&text, "%s\n", predict_subject(self, s)->weights_hash);
-    be_text_add_format(&text, "%s %s %s %zu %zu\n", be_fit_name(ask->compute.fit), ask->what,
-                       be_session_isa(self->engine.session), ask->compute.tokens, ask->compute.pixels);
+    be_text_add_format(&text, "%s %zu\n", ask->server ? "server" : "here", ask->images.count);
+    for (size_t s = 0; s < self->n_subjects; s++) {
+        const predict_subject *subject = &self->subjects[s];
+        be_text_add_format(&text, "%s %s %zu ", subject->info->weights_hash, subject->backbone_hash, subject->backbone_heads);
+        be_text_add(&text, subject->backbone_activation);
+        be_text_add(&text, " ");
+        be_text_add(&text, subject->isa);
+        be_text_add(&text, " ");
+        be_text_add(&text, subject->version);
+        be_text_add(&text, "\n");
+    }
+    be_text_add_format(&text, "%s %s %zu %zu\n", be_fit_name(ask->compute.fit), ask->what, ask->compute.tokens,
+                       ask->compute.pixels);
     be_text_add(&text, ask->rois ? ask->rois : "");
     be_text_add(&text, "\n");
     be_text_add(&text, ask->attention ? ask->attention : "");
@@ -187,7 +177,8 @@ static be_status open_results(predict_job *self, be_error *error)
 {
     static const char json_head[] = "{\"predictions\":[\n";
     const predict_request *ask = self->ask;
-    size_t length = sizeof json_head - 1, shape[] = {ask->images.count, self->n_columns[BE_LEFT] + self->n_columns[BE_RIGHT]};
+    size_t length = sizeof json_head - 1, columns = self->n_columns[0][BE_LEFT] + self->n_columns[0][BE_RIGHT];
+    const size_t shape[] = {ask->images.count, columns};
     be_status status = BE_OK;
     if (!ask->output) {
         if (ask->kind == KIND_JSON)
@@ -215,48 +206,26 @@ static be_status open_results(predict_job *self, be_error *error)
 
 static be_status set_up(predict_job *self, be_error *error)
 {
-    be_status status = open_engine(&self->ask->compute, &self->engine, error);
-    if (status != BE_OK)
-        return status;
-    self->n_subjects = be_model_subjects(self->engine.model);
-    self->batch = 4 * be_session_threads(self->engine.session);
-    if (self->batch > self->ask->images.count)
-        self->batch = self->ask->images.count;
-    status = select_rois(self, error);
+    be_status status = self->ask->server ? predict_remote_open(self, error) : predict_local_open(self, error);
     if (status == BE_OK)
-        status = make_buffers(self, error);
+        status = select_rois(self, error);
     return status == BE_OK ? open_results(self, error) : status;
 }
 
 static void clean_up(predict_job *self)
 {
     failure_list_free(&self->failures);
-    for (size_t i = 0; self->outputs && i < self->batch * self->n_subjects; i++) {
-        free(self->outputs[i].vertices);
-        free(self->outputs[i].attention);
-    }
-    free(self->outputs);
-    free(self->pictures);
-    free(self->inputs);
-    free(self->timings);
-    free(self->columns[BE_LEFT]);
-    free(self->columns[BE_RIGHT]);
     for (size_t s = 0; s < MOST_SUBJECTS; s++) {
+        free(self->columns[s][BE_LEFT]);
+        free(self->columns[s][BE_RIGHT]);
         be_roi_selection_free(&self->only[s]);
         be_roi_selection_free(&self->attention[s]);
     }
-    close_engine(&self->engine);
+    predict_local_close(self->local);
+    predict_remote_close(self->remote);
 }
 
 /* --- running -------------------------------------------------------------------------------------- */
-
-static void read_one(void *context, size_t index, size_t worker)
-{
-    predict_job *self = context;
-    (void)worker;
-    read_picture(self->ask->images.paths[self->first + index], &self->ask->compute, self->engine.model,
-                 &self->pictures[index]);
-}
 
 /* Writes the first `size` bytes of `text`, the results of `count` pictures. */
 static be_status write_results(predict_job *self, const be_text *text, size_t size, size_t count, be_error *error)
@@ -271,26 +240,16 @@ static be_status write_results(predict_job *self, const be_text *text, size_t si
     return status;
 }
 
-/* Reads, predicts and writes `count` pictures; when one cannot be read and that ends the run, what came before it is still
- * written. */
-static be_status run_batch(predict_job *self, size_t count, be_error *error)
+be_status predict_write(predict_job *self, const predict_answer *answers, size_t count, be_error *error)
 {
     be_text text = {0};
-    size_t good = 0, done = 0, size = 0; /* `size`: of the text that belongs to the `done` pictures */
-    be_session_run(self->engine.session, count, read_one, self);
-    for (size_t i = 0; i < count; i++) {
-        if (self->pictures[i].status == BE_OK)
-            self->inputs[good++] = self->pictures[i].input;
-    }
-    be_status status = be_session_predict(self->engine.session, self->inputs, good, self->outputs, self->timings, error);
-    for (size_t i = 0, next = 0; i < count && status == BE_OK; i++) {
-        if (self->pictures[i].status != BE_OK) {
-            status = predict_note_failure(self, &text, &self->pictures[i], error);
-        } else {
-            status = predict_add_picture(self, &text, &self->pictures[i], &self->outputs[next * self->n_subjects],
-                                 &self->timings[next], error);
-            next++;
-        }
+    size_t done = 0, size = 0; /* `size`: of the text that belongs to the `done` pictures */
+    be_status status = BE_OK;
+    for (size_t i = 0; i < count && status == BE_OK; i++) {
+        if (answers[i].picture->status != BE_OK)
+            status = predict_note_failure(self, &text, answers[i].picture, error);
+        else
+            status = predict_add_picture(self, &text, &answers[i], error);
         if (status == BE_OK) {
             done++;
             size = text.length;
@@ -298,8 +257,6 @@ static be_status run_batch(predict_job *self, size_t count, be_error *error)
     }
     be_status written = write_results(self, &text, size, done, status == BE_OK ? error : NULL);
     free(text.bytes);
-    for (size_t i = 0; i < count; i++)
-        free_picture(&self->pictures[i]);
     return status == BE_OK ? written : status;
 }
 
@@ -331,8 +288,7 @@ static be_status run(predict_job *self, be_error *error)
         return status;
     progress_start(&self->bar, total, self->first);
     while (self->first < total && status == BE_OK) {
-        size_t left = total - self->first;
-        status = run_batch(self, left < self->batch ? left : self->batch, error);
+        status = self->remote ? predict_remote_step(self, error) : predict_local_step(self, error);
         if (status == BE_OK)
             progress_show(&self->bar, self->first);
     }
@@ -352,6 +308,8 @@ static int run_predict(int argc, char **argv)
     be_error error;
     compute_options_default(&ask.compute);
     int code = parse(argc, argv, &ask);
+    if (code == EXIT_DONE)
+        code = check_server(&ask);
     if (code == EXIT_DONE)
         code = check(&ask);
     if (code == EXIT_DONE) {

@@ -1,4 +1,5 @@
-/* `brainenc predict`: what is asked, a run under way, and how its results are written; for the predict*.c files only. */
+/* `brainenc predict`: what is asked, a run under way, and how its results are written; for the predict*.c files and what they
+ * ask a server. */
 #ifndef BRAINENC_TOOL_PREDICT_H
 #define BRAINENC_TOOL_PREDICT_H
 
@@ -10,39 +11,74 @@ typedef enum predict_kind { KIND_TABLE, KIND_JSON, KIND_NPY } predict_kind;
 
 /* What the command line asks for. */
 typedef struct predict_request {
-    compute_options compute;
+    compute_options compute;      /* with --server only its subjects, by name, and the fit count */
+    const char *local_option;     /* one that the command line has and that means nothing to a server */
+    const char *server, *key_file;
+    size_t seconds;               /* until a server's answer is given up; 0: not said */
     file_list images;
     const char *output, *rois, *attention, *what;
     bool json, skip_broken, restart;
     predict_kind kind;
 } predict_request;
 
+/* A subject as results tell of it, and what computes it: here or a server. */
+typedef struct predict_subject {
+    const be_subject_info *info; /* a server's: name, demo, weights_hash, units, unverified, n_vertices and rois alone */
+    const char *backbone_hash, *backbone_unverified, *backbone_activation, *isa, *version;
+    size_t backbone_heads;
+} predict_subject;
+
+/* What became of one picture. */
+typedef struct predict_answer {
+    const picture *picture;   /* its name; when its status is not BE_OK there is nothing else */
+    const be_output *outputs; /* [n_subjects] */
+    const be_timing *timing;  /* of a computation here */
+    const be_text *texts;     /* [n_subjects]: the JSON of a server; NULL: computed here */
+} predict_answer;
+
+/* Where it is computed. */
+typedef struct predict_local predict_local;
+typedef struct predict_remote predict_remote;
+
 /* A run under way. */
 typedef struct predict_job {
     const predict_request *ask;
-    engine engine;
+    predict_local *local;            /* one of the two; the other is NULL */
+    predict_remote *remote;
+    predict_subject subjects[MOST_SUBJECTS];
+    size_t n_subjects;
     stream_plan plan;
     stream *stream;                  /* NULL: to standard output */
     char run[BE_HASH_SIZE], head[BE_NPY_HEADER_MAX];
     failure_list failures;
     progress bar;
     be_roi_selection only[MOST_SUBJECTS], attention[MOST_SUBJECTS]; /* of each subject; count 0: not asked */
-    size_t n_subjects, batch;        /* images computed at a time */
-    picture *pictures;               /* [batch] */
-    be_output *outputs;              /* [batch * n_subjects] */
-    be_image *inputs;                /* [batch]: of the good pictures, next to each other */
-    be_timing *timings;              /* [batch] */
-    uint32_t *columns[BE_HEMISPHERES]; /* npy: which vertices are written */
-    size_t n_columns[BE_HEMISPHERES];
-    size_t first;                    /* image number of pictures[0] */
+    uint32_t *columns[MOST_SUBJECTS][BE_HEMISPHERES]; /* which vertices are written */
+    size_t n_columns[MOST_SUBJECTS][BE_HEMISPHERES];
+    size_t first;                    /* the next image's number */
     size_t written;                  /* predictions in the JSON so far */
 } predict_job;
 
-const be_subject_info *predict_subject(const predict_job *self, size_t subject);
+/* Makes ready what computes, and sets the job's subjects. */
+be_status predict_local_open(predict_job *job, be_error *error);
+be_status predict_remote_open(predict_job *job, be_error *error);
+/* Computes and writes the next pictures, one at least. */
+be_status predict_local_step(predict_job *job, be_error *error);
+be_status predict_remote_step(predict_job *job, be_error *error);
+/* The JSON of one picture and subject that was computed here; to be freed. */
+be_status predict_local_json(const predict_job *job, size_t subject, const predict_answer *answer, char **text, be_error *error);
+/* NULL is allowed. */
+void predict_local_close(predict_local *self);
+void predict_remote_close(predict_remote *self);
+
+/* Writes what became of the next `count` pictures. When one could not be read and that ends the run, what came before it is
+ * still written. */
+be_status predict_write(predict_job *self, const predict_answer *answers, size_t count, be_error *error);
+
+/* --- how results look (predict_output.c) ----------------------------------------------------------- */
 
 /* Adds the results of one good picture, for all subjects, in the form asked for. */
-be_status predict_add_picture(predict_job *self, be_text *text, const picture *from, const be_output *outputs,
-                              const be_timing *timing, be_error *error);
+be_status predict_add_picture(predict_job *self, be_text *text, const predict_answer *answer, be_error *error);
 /* A picture that could not be read: with --on-error=nan it is noted and leaves an empty row, otherwise it ends the run. */
 be_status predict_note_failure(predict_job *self, be_text *text, const picture *from, be_error *error);
 /* Writes FILE.npy.json: what the rows and columns of the array are. */

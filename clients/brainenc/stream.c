@@ -13,6 +13,7 @@
 #include "core/answer/text.h"
 #include "core/base/clock.h"
 #include "core/base/memory.h"
+#include "core/files/atomic_file.h"
 #include "core/files/mapped_file.h"
 
 enum { PATH_SIZE = 4096, LONGEST_SUFFIX = sizeof ".resume.new" };
@@ -84,12 +85,11 @@ void failure_list_free(failure_list *list)
 static be_status write_journal(const stream *self, const be_text *text, be_error *error)
 {
     int descriptor = open(self->new_journal, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    bool good = descriptor >= 0 && write_all(descriptor, text->bytes, text->length) && fsync(descriptor) == 0 &&
-                rename(self->new_journal, self->journal) == 0;
+    bool good = descriptor >= 0 && write_all(descriptor, text->bytes, text->length) && fsync(descriptor) == 0;
     be_status status = good ? BE_OK : fail_io(self->journal, "written", error);
     if (descriptor >= 0)
         close(descriptor);
-    return status;
+    return status == BE_OK ? be_rename_durably(self->new_journal, self->journal, error) : status;
 }
 
 /* Results first, then the journal that promises them. */
@@ -127,18 +127,19 @@ static be_status save(stream *self, be_error *error)
     return status;
 }
 
-/* The JSON of a journal; NULL when its hash does not fit. */
-static cJSON *parse_journal(const be_mapped_file *file)
+/* The JSON of a journal; *root is NULL when its hash does not fit. */
+static be_status parse_journal(const be_mapped_file *file, const char *path, cJSON **root, be_error *error)
 {
     char hash[BE_HASH_SIZE];
     const char *bytes = (const char *)file->bytes;
+    *root = NULL;
     if (file->size <= BE_HASH_SIZE)
-        return NULL;
+        return BE_OK;
     size_t size = file->size - BE_HASH_SIZE; /* the hash and its newline are as long as the hash and its 0 */
-    if (be_hash_bytes(bytes, size, hash, NULL) != BE_OK || memcmp(bytes + size, hash, BE_HASH_SIZE - 1) != 0 ||
-        bytes[file->size - 1] != '\n')
-        return NULL;
-    return cJSON_ParseWithLength(bytes, size);
+    be_status status = be_hash_bytes(bytes, size, hash, error);
+    if (status != BE_OK || memcmp(bytes + size, hash, BE_HASH_SIZE - 1) != 0 || bytes[file->size - 1] != '\n')
+        return status;
+    return be_json_parse(bytes, size, path, root, error);
 }
 
 /* --- an unfinished run ---------------------------------------------------------------------------- */
@@ -240,8 +241,11 @@ static be_status begin_or_resume(stream *self, be_error *error)
         return begin(self, error);
     if (status != BE_OK)
         return status;
-    cJSON *root = parse_journal(&journal);
+    cJSON *root;
+    status = parse_journal(&journal, self->journal, &root, error);
     be_mapped_file_close(&journal);
+    if (status != BE_OK)
+        return status;
     status = resume(self, root, (size_t)info.st_size, error);
     cJSON_Delete(root);
     return status;
@@ -320,8 +324,8 @@ be_status stream_finish(stream *self, const void *tail, size_t tail_size, be_err
     be_status status = BE_OK;
     if (!write_all(self->descriptor, tail, tail_size) || fsync(self->descriptor) != 0)
         status = fail_io(self->partial, "written", error);
-    if (status == BE_OK && rename(self->partial, self->plan->path) != 0)
-        status = fail_io(self->plan->path, "written", error);
+    if (status == BE_OK)
+        status = be_rename_durably(self->partial, self->plan->path, error);
     if (status == BE_OK) {
         unlink(self->journal);
         unlink(self->new_journal);

@@ -9,7 +9,7 @@
 /* Every power of ten that a double holds exactly. */
 static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
-enum { FIRST_DIGITS = 6, MOST_DIGITS = 9 };
+enum { FIRST_DIGITS = 6, MOST_DIGITS = 9, PRINTED_SIZE = 48 };
 
 /* True when `number` reads back as `value` without doubt: a double that lies exactly between two floats might be read
  * either way by a reader that rounds once. */
@@ -63,16 +63,26 @@ static size_t write_digits(bool negative, uint32_t digits, int exponent, char *o
     return (size_t)(at - out);
 }
 
-/* The rare sizes: as few digits of printf as read back. */
+/* The rare sizes: as few digits of printf as read back. The process's locale decides what printf and strtof have for a
+ * decimal point, which is why only the digits and the exponent are taken from the text. */
 static size_t write_slowly(float value, char *out)
 {
-    int length = 0;
-    for (int digits = 1; digits <= MOST_DIGITS; digits++) {
-        length = snprintf(out, BE_FLOAT_TEXT_SIZE, "%.*g", digits, (double)value);
-        if (strtof(out, NULL) == value)
+    char text[PRINTED_SIZE];
+    for (int count = 1; count <= MOST_DIGITS; count++) {
+        snprintf(text, sizeof text, "%.*e", count - 1, fabs((double)value));
+        if (strtof(text, NULL) == fabsf(value))
             break;
     }
-    return (size_t)length;
+    uint32_t digits = 0;
+    int exponent = 1; /* of ten, for the number that all digits make together */
+    const char *at = text;
+    for (; *at != 'e'; at++) {
+        if (*at < '0' || *at > '9')
+            continue;
+        digits = digits * 10 + (uint32_t)(*at - '0');
+        exponent--;
+    }
+    return write_digits(signbit(value), digits, exponent + (int)strtol(at + 1, NULL, 10), out);
 }
 
 size_t be_float_text(float value, char out[BE_FLOAT_TEXT_SIZE])

@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#include "core/base/memory.h"
-
 void be_map_of_group(const be_subject_info *info, const be_roi_group *group, be_hemisphere hemisphere,
                      const float *attention, size_t cells, float *out)
 {
@@ -55,24 +53,12 @@ static float value_at(const float *map, size_t rows, size_t columns, size_t patc
     return upper * (1 - down) + lower * down;
 }
 
-static be_status make_image(size_t width, size_t height, be_image *out, be_error *error)
-{
-    void *memory;
-    size_t pixels;
-    if (!be_size_multiply(width, height, &pixels))
-        return be_fail_memory(error, SIZE_MAX, "a picture");
-    be_status status = be_allocate(&memory, pixels, 3, "a picture", error);
-    if (status == BE_OK)
-        *out = (be_image){.width = width, .height = height, .rgb = memory};
-    return status;
-}
-
 be_status be_map_overlay(const be_image *image, const float *map, size_t rows, size_t columns, size_t patch, be_image *out,
                          be_error *error)
 {
     const float opacity = 0.4f;
     float largest = 0;
-    be_status status = make_image(image->width, image->height, out, error);
+    be_status status = be_image_create(image->width, image->height, out, error);
     if (status != BE_OK)
         return status;
     for (size_t i = 0; i < rows * columns; i++)
@@ -94,7 +80,7 @@ be_status be_images_beside(const be_image *left, const be_image *right, be_image
     if (left->height != right->height)
         return be_fail(error, BE_ERROR_ARGUMENT, "pictures of %zu and %zu rows do not fit beside each other", left->height,
                        right->height);
-    be_status status = make_image(left->width + right->width, left->height, out, error);
+    be_status status = be_image_create(left->width + right->width, left->height, out, error);
     if (status != BE_OK)
         return status;
     for (size_t y = 0; y < left->height; y++) {

@@ -17,6 +17,7 @@ typedef struct be_text {
 
 void be_text_add(be_text *text, const char *addition);
 void be_text_add_bytes(be_text *text, const char *bytes, size_t length);
+/* As printf, which writes a %f with the decimal point of the process's locale: not for numbers of an answer. */
 void be_text_add_format(be_text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* As be_float_text. */
 void be_text_add_float(be_text *text, float value);
@@ -28,7 +29,7 @@ be_status be_text_finish(const be_text *text, be_error *error);
 
 enum { BE_FLOAT_TEXT_SIZE = 24 };
 /* Writes the shortest decimal number (at most 9 digits) that reads back as the same float32; "null" for NaN and infinity,
- * which JSON has no words for. Returns the length. */
+ * which JSON has no words for. The locale makes no difference. Returns the length. */
 size_t be_float_text(float value, char out[BE_FLOAT_TEXT_SIZE]);
 
 #endif

@@ -3,6 +3,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "core/base/utf8.h"
+
 be_status be_fail(be_error *error, be_status status, const char *format, ...)
 {
     if (!error)
@@ -12,10 +14,7 @@ be_status be_fail(be_error *error, be_status status, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(error->message, sizeof error->message, format, arguments);
     va_end(arguments);
-    for (char *c = error->message; *c; c++) {
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            *c = '?';
-    }
+    be_make_printable(error->message);
     return status;
 }
 

@@ -29,8 +29,8 @@ typedef struct be_error {
 } be_error;
 
 /* Fills `error` (when not NULL) and returns `status`, so that a failing function can end with
- * `return be_fail(error, BE_ERROR_FORMAT, "%s: ...", path)`. Control characters are replaced
- * by '?', an over-long sentence is cut. */
+ * `return be_fail(error, BE_ERROR_FORMAT, "%s: ...", path)`. An over-long sentence is cut; what is
+ * left is UTF-8 and safe to print (be_make_printable in utf8.h). */
 be_status be_fail(be_error *error, be_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -17,45 +17,26 @@ struct be_atomic_file {
     char *path;
     char *temporary;
     int descriptor; /* of the temporary file */
-    int folder;     /* opened before the rename, so that nothing can fail after it */
 };
 
 static void release(be_atomic_file *file)
 {
     if (file->descriptor >= 0)
         close(file->descriptor);
-    if (file->folder >= 0)
-        close(file->folder);
     free(file->path);
     free(file->temporary);
     free(file);
-}
-
-static be_status open_folder(be_atomic_file *file, be_error *error)
-{
-    char *folder = NULL;
-    be_status status = be_copy_text(&folder, file->path, error);
-    if (status != BE_OK)
-        return status;
-    char *slash = strrchr(folder, '/');
-    if (slash == folder)
-        slash[1] = '\0'; /* the root keeps its slash */
-    else if (slash)
-        *slash = '\0';
-    file->folder = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (file->folder < 0)
-        status = be_fail(error, BE_ERROR_IO, "%s: cannot open its folder: %s", file->path, strerror(errno));
-    free(folder);
-    return status;
 }
 
 /* The name is unique by O_EXCL: other writers and what a killed one left behind are stepped over. */
 static be_status open_temporary(be_atomic_file *file, be_error *error)
 {
     size_t size = strlen(file->path) + SUFFIX_SIZE;
-    be_status status = be_allocate((void **)&file->temporary, size, 1, "a file name", error);
+    void *memory;
+    be_status status = be_allocate(&memory, size, 1, "a file name", error);
     if (status != BE_OK)
         return status;
+    file->temporary = memory;
     for (int attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
         snprintf(file->temporary, size, "%s.part-%ld-%d", file->path, (long)getpid(), attempt);
         file->descriptor = open(file->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
@@ -74,14 +55,13 @@ be_status be_atomic_file_create(const char *path, be_atomic_file **out, be_error
     struct stat info;
     if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
         return be_fail(error, BE_ERROR_IO, "%s: is there already and no regular file", path);
-    be_atomic_file *file = NULL;
-    be_status status = be_allocate((void **)&file, 1, sizeof *file, "a file being written", error);
+    void *memory;
+    be_status status = be_allocate(&memory, 1, sizeof(be_atomic_file), "a file being written", error);
     if (status != BE_OK)
         return status;
-    file->descriptor = file->folder = -1;
+    be_atomic_file *file = memory;
+    file->descriptor = -1;
     status = be_copy_text(&file->path, path, error);
-    if (status == BE_OK)
-        status = open_folder(file, error);
     if (status == BE_OK)
         status = open_temporary(file, error);
     if (status == BE_OK)
@@ -124,22 +104,51 @@ static bool sync_temporary(const be_atomic_file *file)
     return synced;
 }
 
+/* Where the names of a folder can be made safe: -1 when its files may be written but it may not be read. */
+static be_status open_folder(const char *path, int *descriptor, be_error *error)
+{
+    char *folder;
+    be_status status = be_copy_text(&folder, path, error);
+    if (status != BE_OK)
+        return status;
+    char *slash = strrchr(folder, '/');
+    if (slash)
+        slash[slash == folder] = '\0'; /* the root keeps its slash */
+    *descriptor = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*descriptor < 0 && errno != EACCES)
+        status = be_fail(error, BE_ERROR_IO, "%s: cannot open its folder: %s", path, strerror(errno));
+    free(folder);
+    return status;
+}
+
+be_status be_rename_durably(const char *from, const char *to, be_error *error)
+{
+    int folder; /* opened before the rename, so that nothing can fail after it */
+    be_status status = open_folder(to, &folder, error);
+    if (status != BE_OK)
+        return status;
+    if (rename(from, to) != 0)
+        status = be_fail(error, BE_ERROR_IO, "%s: cannot be put in place: %s", to, strerror(errno));
+    if (folder >= 0) {
+        /* Some file systems refuse to sync a folder; the new file is in place and whole all the same. */
+        (void)fsync(folder);
+        close(folder);
+    }
+    return status;
+}
+
 be_status be_atomic_file_commit(be_atomic_file *file, be_error *error)
 {
-    const char *failed = NULL;
+    be_status status = BE_OK;
     if (!sync_temporary(file))
-        failed = "cannot be brought to the disk";
-    else if (rename(file->temporary, file->path) != 0)
-        failed = "cannot be put in place";
-    if (failed) {
-        be_status status = be_fail(error, BE_ERROR_IO, "%s: %s: %s", file->path, failed, strerror(errno));
+        status = be_fail(error, BE_ERROR_IO, "%s: cannot be brought to the disk: %s", file->path, strerror(errno));
+    if (status == BE_OK)
+        status = be_rename_durably(file->temporary, file->path, error);
+    if (status == BE_OK)
+        release(file);
+    else
         be_atomic_file_discard(file);
-        return status;
-    }
-    /* Some file systems refuse to sync a folder; the new file is in place and whole all the same. */
-    (void)fsync(file->folder);
-    release(file);
-    return BE_OK;
+    return status;
 }
 
 void be_atomic_file_discard(be_atomic_file *file)

@@ -1,12 +1,8 @@
 #include "core/files/buffer.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "core/base/memory.h"
-
-enum { PRINTED_SIZE = 256 };
 
 void be_buffer_put(be_buffer *buffer, const void *bytes, size_t size)
 {
@@ -17,9 +13,10 @@ void be_buffer_put(be_buffer *buffer, const void *bytes, size_t size)
         (void)be_fail_memory(&buffer->failure, SIZE_MAX, "a file to be written");
         return;
     }
-    if (be_grow((void **)&buffer->bytes, &buffer->capacity, needed, 1, "a file to be written", &buffer->failure) !=
-        BE_OK)
+    void *grown = buffer->bytes;
+    if (be_grow(&grown, &buffer->capacity, needed, 1, "a file to be written", &buffer->failure) != BE_OK)
         return;
+    buffer->bytes = grown;
     memcpy(buffer->bytes + buffer->size, bytes, size);
     buffer->size = needed;
 }
@@ -35,19 +32,6 @@ void be_buffer_number(be_buffer *buffer, uint64_t value, size_t size)
     for (size_t i = 0; i < size; i++)
         bytes[i] = (unsigned char)(value >> 8 * i);
     be_buffer_put(buffer, bytes, size);
-}
-
-void be_buffer_printf(be_buffer *buffer, const char *format, ...)
-{
-    char text[PRINTED_SIZE];
-    va_list arguments;
-    va_start(arguments, format);
-    int length = vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    if (length < 0 || (size_t)length >= sizeof text)
-        (void)be_fail(&buffer->failure, BE_ERROR_ARGUMENT, "a line of more than %d bytes to be written", PRINTED_SIZE);
-    else
-        be_buffer_put(buffer, text, (size_t)length);
 }
 
 be_status be_buffer_status(const be_buffer *buffer, be_error *error)

@@ -19,7 +19,6 @@ void be_buffer_put(be_buffer *buffer, const void *bytes, size_t size);
 void be_buffer_text(be_buffer *buffer, const char *text);
 /* The low `size` (1 to 8) bytes of `value`, little endian. */
 void be_buffer_number(be_buffer *buffer, uint64_t value, size_t size);
-void be_buffer_printf(be_buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* BE_OK, or the first failure. */
 be_status be_buffer_status(const be_buffer *buffer, be_error *error);

@@ -20,10 +20,10 @@ static be_status open_config(const char *weights_path, char path[PATH_SIZE], cJS
     be_status status = be_mapped_file_open(path, &file, error);
     if (status != BE_OK)
         return status == BE_ERROR_NOT_FOUND ? BE_OK : status;
-    *root = cJSON_ParseWithLength((const char *)file.bytes, file.size);
+    status = be_json_parse((const char *)file.bytes, file.size, path, root, error);
     be_mapped_file_close(&file);
-    if (cJSON_IsObject(*root))
-        return BE_OK;
+    if (status != BE_OK || cJSON_IsObject(*root))
+        return status;
     cJSON_Delete(*root);
     return be_fail(error, BE_ERROR_FORMAT, "%s: is no JSON object", path);
 }

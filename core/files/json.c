@@ -1,9 +1,10 @@
 #include "core/files/json.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/files/utf8.h"
+#include "core/base/utf8.h"
 
 be_json be_json_begin(void)
 {
@@ -104,6 +105,24 @@ void be_json_discard(be_json *json)
 {
     cJSON_Delete(json->root);
     json->root = NULL;
+}
+
+/* cJSON answers NULL for want of memory as for bad JSON; malloc alone says which, by POSIX in errno. */
+be_status be_json_parse(const char *text, size_t size, const char *name, cJSON **root, be_error *error)
+{
+    const char *end = NULL;
+    errno = 0;
+    cJSON *parsed = cJSON_ParseWithLengthOpts(text, size, &end, false);
+    if (!parsed && errno == ENOMEM)
+        return be_fail(error, BE_ERROR_MEMORY, "%s: out of memory while reading JSON", name);
+    while (parsed && end < text + size && *end && strchr(" \t\r\n", *end))
+        end++;
+    if (parsed && end != text + size) {
+        cJSON_Delete(parsed);
+        parsed = NULL;
+    }
+    *root = parsed;
+    return BE_OK;
 }
 
 bool be_json_get_size(const cJSON *item, size_t *out)

@@ -35,6 +35,12 @@ void be_json_copy(be_json *json, cJSON *to, const char *key, const cJSON *value)
 be_status be_json_print(be_json *json, char **text, be_error *error);
 void be_json_discard(be_json *json);
 
+/* Reads the JSON value that `text` holds, with white space around it and nothing else; *root is to be freed with
+ * cJSON_Delete. When it is no JSON the answer is BE_OK and *root NULL: the caller knows what to say. BE_ERROR_MEMORY, with a
+ * sentence that begins with `name`, when an allocation failed; in a program that has given cJSON an allocator of its own
+ * (cJSON_InitHooks) it must set errno to ENOMEM as malloc does, or that reads as no JSON. */
+be_status be_json_parse(const char *text, size_t size, const char *name, cJSON **root, be_error *error);
+
 /* The non-negative integer of a number, below 2^53, up to which doubles are exact; false for anything else. */
 bool be_json_get_size(const cJSON *item, size_t *out);
 

@@ -81,11 +81,9 @@ void be_npy_free(be_npy *npy)
     *npy = (be_npy){0};
 }
 
-be_status be_npy_to_f32(const be_npy *npy, float *out, be_error *error)
+void be_npy_to_f32(const be_npy *npy, float *out)
 {
-    (void)error;
     be_dtype_to_f32(npy->dtype, npy->data, npy->count, out);
-    return BE_OK;
 }
 
 be_status be_npy_to_i64(const be_npy *npy, int64_t *out, be_error *error)

@@ -32,7 +32,7 @@ be_status be_npy_read(const char *path, be_npy *npy, be_error *error);
 void be_npy_free(be_npy *npy);
 
 /* Widens or rounds to float32 / converts to int64 (BE_ERROR_FORMAT for a float array): `count` elements to `out`. */
-be_status be_npy_to_f32(const be_npy *npy, float *out, be_error *error);
+void be_npy_to_f32(const be_npy *npy, float *out);
 be_status be_npy_to_i64(const be_npy *npy, int64_t *out, be_error *error);
 
 /* A label dictionary: label -> name, in the file's order. */

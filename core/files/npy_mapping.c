@@ -5,12 +5,12 @@
 #include <string.h>
 
 #include "core/base/memory.h"
+#include "core/base/utf8.h"
 #include "core/files/atomic_file.h"
 #include "core/files/mapped_file.h"
 #include "core/files/npy_header.h"
 #include "core/files/pickle_write.h"
 #include "core/files/unpickle.h"
-#include "core/files/utf8.h"
 
 static be_status not_a_mapping(const char *path, be_error *error)
 {
@@ -29,12 +29,15 @@ void be_npy_mapping_free(be_npy_mapping *mapping)
 static be_status copy_pairs(const be_value *dict, const char *path, be_npy_mapping *mapping, be_error *error)
 {
     size_t count = dict->as.dict.count;
-    be_status status =
-        be_allocate((void **)&mapping->labels, count, sizeof *mapping->labels, "the labels of a mapping", error);
-    if (status == BE_OK)
-        status = be_allocate((void **)&mapping->names, count, sizeof *mapping->names, "the names of a mapping", error);
+    void *memory;
+    be_status status = be_allocate(&memory, count, sizeof *mapping->labels, "the labels of a mapping", error);
     if (status != BE_OK)
         return status;
+    mapping->labels = memory;
+    status = be_allocate(&memory, count, sizeof *mapping->names, "the names of a mapping", error);
+    if (status != BE_OK)
+        return status;
+    mapping->names = memory;
     mapping->count = count;
     for (size_t i = 0; i < count && status == BE_OK; i++) {
         const be_value_pair *pair = &dict->as.dict.pairs[i];

@@ -2,10 +2,11 @@
 #include "core/files/pickle_machine.h"
 
 #include <errno.h>
+#include <locale.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/files/utf8.h"
+#include "core/base/utf8.h"
 
 enum { LONGEST_NUMBER = 64 };
 
@@ -74,16 +75,28 @@ static be_status long_line(be_pickle_machine *machine)
     return push_digits(machine, line);
 }
 
+/* A decimal point is one, whatever the process's locale has instead. */
+static be_status read_number(const be_pickle_machine *machine, const char *line, double *number)
+{
+    char *end;
+    locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    if (!plain)
+        return be_fail(machine->error, BE_ERROR_MEMORY, "%s: out of memory while reading a number", machine->pickle->name);
+    *number = strtod_l(line, &end, plain);
+    freelocale(plain);
+    return end == line || *end ? be_pickle_fail(machine, "a line that is no number") : BE_OK;
+}
+
 static be_status float_line(be_pickle_machine *machine)
 {
-    char line[LONGEST_NUMBER], *end;
+    char line[LONGEST_NUMBER];
+    double number = 0;
     be_object *object;
     be_status status = number_line(machine, line);
+    if (status == BE_OK)
+        status = read_number(machine, line, &number);
     if (status != BE_OK)
         return status;
-    double number = strtod(line, &end);
-    if (end == line || *end)
-        return be_pickle_fail(machine, "a line that is no number");
     status = be_pickle_float(machine, number, &object);
     return status == BE_OK ? be_pickle_push(machine, object) : status;
 }

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "core/base/memory.h"
-#include "core/files/utf8.h"
+#include "core/base/utf8.h"
 
 enum { MAX_STACK = 1 << 20 };
 
@@ -54,11 +54,14 @@ be_status be_pickle_push(be_pickle_machine *machine, be_object *object)
 {
     if (machine->depth >= MAX_STACK)
         return be_pickle_fail(machine, "more than a million values on the stack");
-    be_status status = be_grow((void **)&machine->stack, &machine->stack_capacity, machine->depth + 1,
-                               sizeof *machine->stack, "the stack of a pickle", machine->error);
-    if (status == BE_OK)
-        machine->stack[machine->depth++] = object;
-    return status;
+    void *stack = machine->stack;
+    be_status status = be_grow(&stack, &machine->stack_capacity, machine->depth + 1, sizeof *machine->stack,
+                               "the stack of a pickle", machine->error);
+    if (status != BE_OK)
+        return status;
+    machine->stack = stack;
+    machine->stack[machine->depth++] = object;
+    return BE_OK;
 }
 
 be_status be_pickle_pop(be_pickle_machine *machine, be_object **object)
@@ -74,11 +77,14 @@ be_status be_pickle_mark(be_pickle_machine *machine)
 {
     if (machine->n_marks >= MAX_STACK)
         return be_pickle_fail(machine, "more than a million marks on the stack");
-    be_status status = be_grow((void **)&machine->marks, &machine->mark_capacity, machine->n_marks + 1,
-                               sizeof *machine->marks, "the stack of a pickle", machine->error);
-    if (status == BE_OK)
-        machine->marks[machine->n_marks++] = machine->depth;
-    return status;
+    void *marks = machine->marks;
+    be_status status = be_grow(&marks, &machine->mark_capacity, machine->n_marks + 1, sizeof *machine->marks,
+                               "the stack of a pickle", machine->error);
+    if (status != BE_OK)
+        return status;
+    machine->marks = marks;
+    machine->marks[machine->n_marks++] = machine->depth;
+    return BE_OK;
 }
 
 be_status be_pickle_pop_mark(be_pickle_machine *machine, be_object ***items, size_t *count)

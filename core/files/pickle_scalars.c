@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "core/files/utf8.h"
+#include "core/base/utf8.h"
 
 static be_status push_none(be_pickle_machine *machine)
 {

@@ -8,10 +8,10 @@
 #include <string.h>
 
 #include "core/base/memory.h"
+#include "core/base/utf8.h"
 #include "core/files/dtype.h"
 #include "core/files/json.h"
 #include "core/files/tensor_source.h"
-#include "core/files/utf8.h"
 
 /* cJSON takes some 80 bytes an item, whatever the item's size in the file: both are bounded, far above any model's. */
 enum { LENGTH_SIZE = 8, MAX_HEADER = 16 << 20, MAX_ITEMS = 1 << 20 };
@@ -244,20 +244,10 @@ static be_status check_text(const reader *read)
     return BE_OK;
 }
 
-static be_status parse_header(const reader *read, cJSON **out)
+static be_status parse_header(const reader *read, cJSON **header)
 {
-    const char *end = NULL, *stop = read->header + read->header_size;
-    cJSON *header = cJSON_ParseWithLengthOpts(read->header, read->header_size, &end, false);
-    if (!header)
-        return bad_header(read, "is no valid JSON");
-    while (end < stop && strchr(" \t\r\n", *end))
-        end++;
-    if (end != stop) {
-        cJSON_Delete(header);
-        return bad_header(read, "something follows the JSON object");
-    }
-    *out = header;
-    return BE_OK;
+    be_status status = be_json_parse(read->header, read->header_size, read->name, header, read->error);
+    return status == BE_OK && !*header ? bad_header(read, "is no valid JSON") : status;
 }
 
 static be_status read_members(reader *read, const cJSON *header, be_value *root)

@@ -4,11 +4,11 @@
 #include <string.h>
 
 #include "core/base/memory.h"
+#include "core/base/utf8.h"
 #include "core/files/atomic_file.h"
 #include "core/files/buffer.h"
 #include "core/files/json.h"
 #include "core/files/tensor_source.h"
-#include "core/files/utf8.h"
 
 enum { LENGTH_SIZE = 8, DATA_MULTIPLE = 64, MAX_HEADER = 16 << 20 };
 
@@ -60,10 +60,12 @@ static be_status make_header(const char *path, const char *json, be_buffer *head
 
 static be_status check_metadata(const char *path, const be_text_pair *metadata, size_t n_metadata, be_error *error)
 {
-    const char **keys = NULL, *repeated;
-    be_status status = be_allocate((void **)&keys, n_metadata, sizeof *keys, "the keys of metadata", error);
+    const char *repeated;
+    void *memory;
+    be_status status = be_allocate(&memory, n_metadata, sizeof(char *), "the keys of metadata", error);
     if (status != BE_OK)
         return status;
+    const char **keys = memory;
     for (size_t i = 0; i < n_metadata && status == BE_OK; i++) {
         keys[i] = metadata[i].key;
         if (!be_utf8_valid(metadata[i].key, strlen(metadata[i].key)) ||

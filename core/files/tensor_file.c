@@ -53,10 +53,11 @@ static int compare_names(const void *a, const void *b, void *context)
 
 static be_status sort_names(be_tensor_file *file, be_error *error)
 {
-    be_status status =
-        be_allocate((void **)&file->by_name, file->count, sizeof *file->by_name, "the names of tensors", error);
+    void *memory;
+    be_status status = be_allocate(&memory, file->count, sizeof *file->by_name, "the names of tensors", error);
     if (status != BE_OK)
         return status;
+    file->by_name = memory;
     for (size_t i = 0; i < file->count; i++)
         file->by_name[i] = i;
     qsort_r(file->by_name, file->count, sizeof *file->by_name, compare_names, file->tensors);
@@ -80,10 +81,11 @@ static be_status open_format(be_tensor_file *file, be_error *error)
 
 be_status be_tensor_file_open(const char *path, be_tensor_file **out, be_error *error)
 {
-    be_tensor_file *file = NULL;
-    be_status status = be_allocate((void **)&file, 1, sizeof *file, "a tensor file", error);
+    void *memory;
+    be_status status = be_allocate(&memory, 1, sizeof(be_tensor_file), "a tensor file", error);
     if (status != BE_OK)
         return status;
+    be_tensor_file *file = memory;
     status = be_copy_text(&file->path, path, error);
     if (status == BE_OK)
         status = be_mapped_file_open(path, &file->mapped, error);

@@ -84,9 +84,8 @@ static be_status load_storage(be_tensor_file *file, const be_storage *storage, c
     }
     free(file->cached);
     file->cached = NULL;
-    unsigned char *read = NULL;
-    be_status status = be_allocate_aligned((void **)&read, storage->count, be_dtype_size(storage->dtype),
-                                           "a tensor's storage", error);
+    void *read;
+    be_status status = be_allocate_aligned(&read, storage->count, be_dtype_size(storage->dtype), "a tensor's storage", error);
     if (status != BE_OK)
         return status;
     status = be_torch_zip_read(file, storage, read, error);

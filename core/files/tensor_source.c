@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "core/base/memory.h"
+#include "core/base/utf8.h"
 #include "core/files/dtype.h"
-#include "core/files/utf8.h"
 
 static int compare_texts(const void *a, const void *b)
 {
@@ -27,10 +27,12 @@ bool be_texts_repeat(const char **texts, size_t count, const char **repeated)
 
 static be_status check_names(const char *path, const be_tensor_source *tensors, size_t n_tensors, be_error *error)
 {
-    const char **names = NULL, *repeated;
-    be_status status = be_allocate((void **)&names, n_tensors, sizeof *names, "the names of tensors", error);
+    const char *repeated;
+    void *memory;
+    be_status status = be_allocate(&memory, n_tensors, sizeof(char *), "the names of tensors", error);
     if (status != BE_OK)
         return status;
+    const char **names = memory;
     for (size_t i = 0; i < n_tensors; i++)
         names[i] = tensors[i].name;
     if (be_texts_repeat(names, n_tensors, &repeated))

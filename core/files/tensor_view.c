@@ -35,24 +35,27 @@ bool be_size_is_plausible(size_t size, size_t file_size)
 be_status be_storage_list_add(be_storage_list *list, const be_storage *storage, be_value_arena *arena,
                               be_error *error)
 {
+    void *items = list->items;
     be_status status = be_value_arena_charge(arena, sizeof *storage, error);
     if (status == BE_OK)
-        status = be_grow((void **)&list->items, &list->capacity, list->count + 1, sizeof *storage,
-                         "the storages of a file", error);
-    if (status == BE_OK)
-        list->items[list->count++] = *storage;
-    return status;
+        status = be_grow(&items, &list->capacity, list->count + 1, sizeof *storage, "the storages of a file", error);
+    if (status != BE_OK)
+        return status;
+    list->items = items;
+    list->items[list->count++] = *storage;
+    return BE_OK;
 }
 
 be_status be_tensor_file_add(be_tensor_file *file, const be_tensor *tensor, const be_view *view, be_error *error)
 {
+    void *tensors = file->tensors, *views = file->views;
     be_status status = be_value_arena_charge(&file->arena, sizeof *tensor + sizeof *view, error);
     if (status == BE_OK)
-        status = be_grow((void **)&file->tensors, &file->tensor_capacity, file->count + 1, sizeof *tensor,
-                         "the tensors of a file", error);
+        status = be_grow(&tensors, &file->tensor_capacity, file->count + 1, sizeof *tensor, "the tensors of a file", error);
+    file->tensors = tensors;
     if (status == BE_OK)
-        status = be_grow((void **)&file->views, &file->view_capacity, file->count + 1, sizeof *view,
-                         "the tensors of a file", error);
+        status = be_grow(&views, &file->view_capacity, file->count + 1, sizeof *view, "the tensors of a file", error);
+    file->views = views;
     if (status != BE_OK)
         return status;
     file->tensors[file->count] = *tensor;

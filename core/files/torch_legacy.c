@@ -145,15 +145,17 @@ static be_status read_data(reader *read)
 {
     const be_storage_list *list = &read->file->storages;
     const be_object *keys = NULL;
-    size_t size, *sorted = NULL;
+    void *memory;
+    size_t size;
     be_status status = read_pickle(read, NULL, &keys, &size);
     if (status != BE_OK)
         return status;
     if (keys->kind != BE_OBJECT_LIST)
         return bad_file(read, "the keys of the storages are no list");
-    status = be_allocate((void **)&sorted, list->count, sizeof *sorted, "the storages of a file", read->error);
+    status = be_allocate(&memory, list->count, sizeof(size_t), "the storages of a file", read->error);
     if (status != BE_OK)
         return status;
+    size_t *sorted = memory;
     for (size_t i = 0; i < list->count; i++)
         sorted[i] = i;
     if (list->count)

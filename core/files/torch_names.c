@@ -29,12 +29,13 @@ typedef struct walk {
 static be_status set_name(walk *way, size_t length, const char *part, size_t part_length)
 {
     size_t dot = length > 0, total;
+    void *name = way->name;
     if (!be_size_add(length + dot + 1, part_length, &total))
         return be_fail_memory(way->error, SIZE_MAX, "the name of a tensor");
-    be_status status =
-        be_grow((void **)&way->name, &way->capacity, total, 1, "the name of a tensor", way->error);
+    be_status status = be_grow(&name, &way->capacity, total, 1, "the name of a tensor", way->error);
     if (status != BE_OK)
         return status;
+    way->name = name;
     if (dot)
         way->name[length] = '.';
     memcpy(way->name + length + dot, part, part_length);

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/files/utf8.h"
+#include "core/base/utf8.h"
 
 #define STORAGE(name, dtype) {"torch", name "Storage", BE_GLOBAL_STORAGE_TYPE, dtype}
 #define UNTYPED(module, name) {module, name, BE_GLOBAL_STORAGE_TYPE, BE_DTYPE_U8}

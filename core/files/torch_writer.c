@@ -6,10 +6,10 @@
 
 #include <zip.h>
 
+#include "core/base/utf8.h"
 #include "core/files/atomic_file.h"
 #include "core/files/pickle_write.h"
 #include "core/files/tensor_source.h"
-#include "core/files/utf8.h"
 
 enum { RECORD_NAME_SIZE = 64, DOS_DATE_1980 = 0x21 };
 

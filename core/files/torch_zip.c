@@ -195,8 +195,8 @@ static be_status read_pickle(be_tensor_file *file, const record *pickle, const b
     if (pickle->size > BE_PICKLE_MAX_SIZE)
         return be_fail(error, BE_ERROR_LIMIT, "%s: record data.pkl is larger than %d bytes", file->path,
                        BE_PICKLE_MAX_SIZE);
-    unsigned char *bytes = NULL;
-    be_status status = be_allocate((void **)&bytes, pickle->size, 1, "the pickle of a torch file", error);
+    void *bytes;
+    be_status status = be_allocate(&bytes, pickle->size, 1, "the pickle of a torch file", error);
     if (status != BE_OK)
         return status;
     be_pickle input = {file->path, bytes, pickle->size, file->mapped.size, &file->arena, &file->storages};

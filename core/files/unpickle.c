@@ -67,10 +67,12 @@ static be_status put(be_pickle_machine *machine, uint64_t index)
         return status;
     if (index > machine->n_memo + 1)
         return be_pickle_fail(machine, "a memo that leaps ahead");
-    status = be_grow((void **)&machine->memo, &machine->memo_capacity, machine->n_memo + 2, sizeof *machine->memo,
-                     "the memo of a pickle", machine->error);
+    void *memo = machine->memo;
+    status = be_grow(&memo, &machine->memo_capacity, machine->n_memo + 2, sizeof *machine->memo, "the memo of a pickle",
+                     machine->error);
     if (status != BE_OK)
         return status;
+    machine->memo = memo;
     while (machine->n_memo <= index)
         machine->memo[machine->n_memo++] = NULL;
     machine->memo[index] = object;

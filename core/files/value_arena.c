@@ -37,10 +37,11 @@ static be_status add_block(be_value_arena *arena, size_t needed, be_error *error
     size = size < LARGEST_BLOCK ? size * 2 : LARGEST_BLOCK;
     if (size < needed)
         size = needed;
-    block *added = NULL;
-    be_status status = be_allocate((void **)&added, 1, sizeof *added + size, "values of a file", error);
+    void *memory;
+    be_status status = be_allocate(&memory, 1, sizeof(block) + size, "values of a file", error);
     if (status != BE_OK)
         return status;
+    block *added = memory;
     added->previous = arena->blocks;
     added->size = size < LARGEST_BLOCK ? size : LARGEST_BLOCK;
     arena->blocks = added;

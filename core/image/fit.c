@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "core/image/decode.h"
 #include "core/image/resample.h"
 
 static const char *const FIT_NAMES[] = {

@@ -51,8 +51,14 @@ be_image_format be_image_sniff(const void *bytes, size_t size)
     return BE_IMAGE_UNKNOWN;
 }
 
-static be_status fail_format(const char *name, size_t size, be_error *error)
+static be_status read_picture(const void *bytes, size_t size, const char *name, const size_t *max_pixels, be_image *image,
+                              be_error *error)
 {
+    switch (be_image_sniff(bytes, size)) {
+    case BE_IMAGE_PNG: return be_png_read(bytes, size, name, max_pixels, image, error);
+    case BE_IMAGE_JPEG: return be_jpeg_read(bytes, size, name, max_pixels, image, error);
+    case BE_IMAGE_UNKNOWN: break;
+    }
     return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: %s", name,
                    size ? "neither a PNG nor a JPEG picture" : "empty, where a PNG or JPEG picture is expected");
 }
@@ -60,21 +66,23 @@ static be_status fail_format(const char *name, size_t size, be_error *error)
 be_status be_image_size(const void *bytes, size_t size, const char *name, size_t *width, size_t *height,
                         be_error *error)
 {
-    switch (be_image_sniff(bytes, size)) {
-    case BE_IMAGE_PNG: return be_png_size(bytes, size, name, width, height, error);
-    case BE_IMAGE_JPEG: return be_jpeg_size(bytes, size, name, width, height, error);
-    case BE_IMAGE_UNKNOWN: break;
-    }
-    return fail_format(name, size, error);
+    be_image header = {0};
+    be_status status = read_picture(bytes, size, name, NULL, &header, error);
+    if (status != BE_OK)
+        return status;
+    *width = header.width;
+    *height = header.height;
+    return BE_OK;
 }
 
 be_status be_image_decode(const void *bytes, size_t size, const char *name, size_t max_pixels, be_image *image,
                           be_error *error)
 {
-    switch (be_image_sniff(bytes, size)) {
-    case BE_IMAGE_PNG: return be_png_decode(bytes, size, name, max_pixels, image, error);
-    case BE_IMAGE_JPEG: return be_jpeg_decode(bytes, size, name, max_pixels, image, error);
-    case BE_IMAGE_UNKNOWN: break;
-    }
-    return fail_format(name, size, error);
+    be_image decoded = {0};
+    be_status status = read_picture(bytes, size, name, &max_pixels, &decoded, error);
+    if (status == BE_OK)
+        *image = decoded;
+    else
+        be_image_free(&decoded);
+    return status;
 }

@@ -17,6 +17,8 @@ typedef struct be_image {
     uint8_t *rgb;         /* [height][width][3], owned; free with be_image_free */
 } be_image;
 
+/* *image = a picture of black pixels. */
+be_status be_image_create(size_t width, size_t height, be_image *image, be_error *error);
 /* Frees the pixels and clears *image; safe on a zeroed one. */
 void be_image_free(be_image *image);
 

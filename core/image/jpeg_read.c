@@ -188,45 +188,33 @@ static void read_pixels(jpeg_reader *reader)
     jpeg_finish_decompress(info); /* up to the end marker: a file cut off before it is an error */
 }
 
-be_status be_jpeg_size(const void *bytes, size_t size, const char *name, size_t *width, size_t *height,
+static be_status decode(jpeg_reader *reader, const char *name, size_t max_pixels, be_image *image, be_error *error)
+{
+    size_t width = reader->info.image_width, height = reader->info.image_height;
+    be_status status = be_image_check_limits(name, width, height, max_pixels, error);
+    if (status == BE_OK)
+        status = be_image_create(width, height, image, error);
+    if (status == BE_OK && reader->info.num_components == 4) {
+        void *row;
+        status = be_allocate(&row, width, 4, "a row of CMYK", error);
+        if (status == BE_OK)
+            reader->cmyk = row;
+    }
+    if (status != BE_OK)
+        return status;
+    reader->rgb = image->rgb;
+    return run(reader, read_pixels) ? BE_OK : fail(reader, name, error);
+}
+
+be_status be_jpeg_read(const void *bytes, size_t size, const char *name, const size_t *max_pixels, be_image *image,
                        be_error *error)
 {
     jpeg_reader reader;
     be_status status = open_reader(&reader, bytes, size, name, error);
-    if (status == BE_OK) {
-        *width = reader.info.image_width;
-        *height = reader.info.image_height;
-    }
+    if (status == BE_OK && max_pixels)
+        status = decode(&reader, name, *max_pixels, image, error);
+    else if (status == BE_OK)
+        *image = (be_image){.width = reader.info.image_width, .height = reader.info.image_height};
     close_reader(&reader);
-    return status;
-}
-
-be_status be_jpeg_decode(const void *bytes, size_t size, const char *name, size_t max_pixels, be_image *image,
-                         be_error *error)
-{
-    jpeg_reader reader;
-    be_image decoded = {0};
-    be_status status = open_reader(&reader, bytes, size, name, error);
-    if (status != BE_OK)
-        goto cleanup;
-    size_t width = reader.info.image_width, height = reader.info.image_height;
-    if ((status = be_image_check_limits(name, width, height, max_pixels, error)) != BE_OK ||
-        (status = be_image_create(width, height, &decoded, error)) != BE_OK)
-        goto cleanup;
-    if (reader.info.num_components == 4) {
-        void *row;
-        if ((status = be_allocate(&row, width, 4, "a row of CMYK", error)) != BE_OK)
-            goto cleanup;
-        reader.cmyk = row;
-    }
-    reader.rgb = decoded.rgb;
-    if (!run(&reader, read_pixels))
-        status = fail(&reader, name, error);
-cleanup:
-    close_reader(&reader);
-    if (status == BE_OK)
-        *image = decoded;
-    else
-        be_image_free(&decoded);
     return status;
 }

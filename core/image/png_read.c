@@ -99,39 +99,30 @@ static void read_pixels(void *argument)
     png_read_end(png, NULL); /* the checksums of the last chunks too */
 }
 
-be_status be_png_size(const void *bytes, size_t size, const char *name, size_t *width, size_t *height, be_error *error)
+static be_status decode(png_reader *reader, const char *name, size_t max_pixels, be_image *image, be_error *error)
 {
-    png_reader reader;
-    be_status status = open_reader(&reader, bytes, size, name, error);
-    if (status == BE_OK) {
-        *width = png_get_image_width(reader.png, reader.info);
-        *height = png_get_image_height(reader.png, reader.info);
-    }
-    close_reader(&reader);
-    return status;
+    size_t width = png_get_image_width(reader->png, reader->info), height = png_get_image_height(reader->png, reader->info);
+    be_status status = be_image_check_limits(name, width, height, max_pixels, error);
+    if (status == BE_OK)
+        status = check_length(reader, name, error);
+    if (status == BE_OK)
+        status = be_image_create(width, height, image, error);
+    if (status != BE_OK)
+        return status;
+    reader->rgb = image->rgb;
+    return be_png_guard_run(&reader->guard, read_pixels, reader) ? BE_OK : fail(reader, name, error);
 }
 
-be_status be_png_decode(const void *bytes, size_t size, const char *name, size_t max_pixels, be_image *image,
-                        be_error *error)
+be_status be_png_read(const void *bytes, size_t size, const char *name, const size_t *max_pixels, be_image *image,
+                      be_error *error)
 {
     png_reader reader;
-    be_image decoded = {0};
     be_status status = open_reader(&reader, bytes, size, name, error);
-    if (status != BE_OK)
-        goto cleanup;
-    size_t width = png_get_image_width(reader.png, reader.info), height = png_get_image_height(reader.png, reader.info);
-    if ((status = be_image_check_limits(name, width, height, max_pixels, error)) != BE_OK ||
-        (status = check_length(&reader, name, error)) != BE_OK ||
-        (status = be_image_create(width, height, &decoded, error)) != BE_OK)
-        goto cleanup;
-    reader.rgb = decoded.rgb;
-    if (!be_png_guard_run(&reader.guard, read_pixels, &reader))
-        status = fail(&reader, name, error);
-cleanup:
+    if (status == BE_OK && max_pixels)
+        status = decode(&reader, name, *max_pixels, image, error);
+    else if (status == BE_OK)
+        *image = (be_image){.width = png_get_image_width(reader.png, reader.info),
+                            .height = png_get_image_height(reader.png, reader.info)};
     close_reader(&reader);
-    if (status == BE_OK)
-        *image = decoded;
-    else
-        be_image_free(&decoded);
     return status;
 }

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "core/base/memory.h"
-#include "core/image/decode.h"
 
 /* Weights are whole numbers with this many binary places; sums start at a half, so that the shift rounds. */
 enum { WEIGHT_BITS = 32 - 8 - 2 };

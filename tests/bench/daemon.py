@@ -65,7 +65,7 @@ class Bench:
             ", ".join(f"{1e3 * percentile(seconds, share):.2f}" for share in (.5, .99, 1)))
 
     def idle(self):
-        with self.daemon(limits={"connections": 1000}) as daemon:
+        with self.daemon() as daemon:
             clients(daemon, 8, 1, self.body)
             each = max(2, self.requests // 8)
             alone, _ = clients(daemon, 8, each, self.body)

@@ -88,6 +88,7 @@ def test_bytes_in_flight(start):
         assert "in flight" in answer.error() and int(answer.headers["Retry-After"]) >= 1
         answer = daemon.post("/predict", iter([b"x" * 230000] * 10), {"Transfer-Encoding": "chunked"}, encode_chunked=True, status=503)
         assert "in flight" in answer.error()
+        wait_until(lambda: daemon.count("in_flight_bytes") == 2000000, "what was refused is let go")
         assert daemon.post("/predict?output=rois", noise(1)).status == 200
     wait_until(lambda: daemon.count("in_flight_bytes") == 0, "given back when the client left")
     assert daemon.post("/predict?output=rois", picture()).status == 200
@@ -100,9 +101,11 @@ def test_answers_count_among_the_bytes_in_flight(start):
     headers, body = form(*[small] * 4)
     answer = daemon.post("/predict", body, headers, status=503)
     assert "images" in answer.error() and int(answer.headers["Retry-After"]) >= 1
+    wait_until(lambda: daemon.count("in_flight_bytes") == 0, "what was refused is let go")
     answer = daemon.post("/attention?roi=FBA&heads=all", small, status=503)
     assert "single heads" in answer.error()
     assert daemon.count("rejected_total", reason="bytes_in_flight") == 2
+    wait_until(lambda: daemon.count("in_flight_bytes") == 0, "what was refused is let go")
     headers, body = form(*[small] * 2)
     assert len(daemon.post("/predict", body, headers).json()["predictions"]) == 2
     wait_until(lambda: daemon.count("in_flight_bytes") == 0, "given back with the answer")
@@ -160,12 +163,28 @@ def test_an_upload_may_not_take_longer_than_the_deadline(start):
 
 def test_connections(start):
     daemon = start(limits={"connections": 4})
-    idle = [daemon.socket() for _ in range(6)]
-    wait_until(lambda: daemon.count("connections") >= 6, "they are open")
+    busy = [daemon.socket(head(1000) + b"x") for _ in range(4)]  # each in the middle of an upload
+    wait_until(lambda: daemon.count("in_flight_bytes") == 4000, "they have begun")
     answer = daemon.post("/predict", noise(1), status=503)
     assert "connections" in answer.error() and int(answer.headers["Retry-After"]) >= 1
     assert daemon.get("/healthz").body == b"alive\n" and daemon.get("/readyz").body == b"ready\n"
+    for sock in busy:
+        sock.close()
+    wait_until(lambda: daemon.count("in_flight_bytes") == 0, "they are closed")
+    assert daemon.post("/predict?output=rois", noise(1)).status == 200
+    assert daemon.count("rejected_total", reason="connections") == 1
+
+
+def test_idle_connections_make_room(start):
+    daemon = start(limits={"connections": 4})
+    idle = [daemon.socket() for _ in range(9)]
+    wait_until(lambda: daemon.count("connections") >= 9, "they are open")
+    time.sleep(1)
+    idle.append(daemon.socket())
+    for _ in range(3):
+        assert daemon.post("/predict?output=rois", noise(1)).status == 200
+    assert idle[0].recv(1) == b""  # the oldest was closed
+    idle[-1].sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert read_answer(idle[-1]).status == 200  # the newest was not
     for sock in idle:
         sock.close()
-    wait_until(lambda: daemon.count("connections") <= 2, "they are closed")
-    assert daemon.post("/predict?output=rois", noise(1)).status == 200

@@ -58,7 +58,7 @@ def test_health_is_answered_while_the_pool_is_saturated(demo_daemon):
 
 
 def test_idle_and_slow_connections_change_nothing_for_others(start):
-    daemon = start(limits={"connections": 1000})
+    daemon = start()
     with idle_and_slow(daemon, 512, 50):
         for path in ("/readyz", "/metrics", "/subjects"):
             assert daemon.get(path).status == 200
@@ -70,7 +70,7 @@ def test_idle_and_slow_connections_change_nothing_for_others(start):
 
 @measured
 def test_idle_and_slow_connections_cost_no_throughput(start):
-    daemon = start(limits={"connections": 1000})
+    daemon = start()
 
     def ratio():
         alone = clients(daemon, 8, 10, picture())[0]

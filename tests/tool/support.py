@@ -226,6 +226,14 @@ def rewrite_pth(source, target, replace):
             new.writestr(name, data)
 
 
+def rewrite_setting(source, target, before, after):
+    """Copies a .pth with a text setting replaced by another of the same length."""
+    def as_pickled(text):
+        return b"X" + len(text).to_bytes(4, "little") + text.encode()
+
+    rewrite_pth(source, target, {as_pickled(before): as_pickled(after)})
+
+
 # --- the data of a subject ----------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ import signal
 import numpy as np
 import pytest
 
-from support import CASE, DATA, GOLDEN, MISSING, PARTIAL, PICTURES, SYSTEM, USAGE, write_pictures
+from support import CASE, DATA, GOLDEN, MISSING, PARTIAL, PICTURES, SYSTEM, USAGE, read_safetensors, write_pictures
 
 A = PICTURES / "a_425.png"
 COMMANDS = ["predict", "attention", "import", "inspect", "demo", "bench"]
@@ -253,6 +253,33 @@ def test_bench_measures_a_demo(tool, demo):
     assert (answer["threads"], answer["rounds"], answer["grid"]) == (1, 2, [31, 31])
     for part in (answer["one"], answer["stream"]):
         assert part["bare_ms"] > 0 and part["ratio"] > 0
+
+
+def operations(cells, subjects):
+    """Of one image's matrix products with the golden backbone: width 96, 4 blocks, feed-forward part of 384, patches of 14
+    pixels; `subjects` gives each one's layer, queries and width of the feed-forward part."""
+    width, tokens, layers = 96, cells + 1, {layer for layer, *_ in subjects}
+    block = tokens * 4 * width**2 + 2 * tokens**2 * width + tokens * 2 * width * 384
+    encoders = [cells * 2 * width**2 + 2 * queries * cells * width + queries * (width**2 + 2 * width * hidden)
+                for _, queries, hidden in subjects]
+    embedding, features = cells * width * 3 * 14**2, len(layers) * cells * width**2
+    return 2 * (embedding + (4 - min(layers)) * block + features + sum(encoders))
+
+
+def test_bench_counts_the_products_of_every_subject(tool, subject, tmp_path):
+    about, options = [], ["--backbone", CASE / "dinov2_small.safetensors", "--rounds", "1", "--json"]
+    for name, checkpoint in (("a", "dinov2_q_rois/subj01/rois_all"), ("b", "variants/dinov2q_enc3"),
+                             ("c", "dinov2_q_rois/subj01/rois_all")):
+        path = tmp_path / f"{name}.safetensors"
+        tool.run("import", GOLDEN / checkpoint / "checkpoint.pth", "--data", CASE / "algonauts/subj01", "--name", name, "-o", path)
+        tensors, metadata = read_safetensors(path)
+        (member,) = json.loads(metadata["brainenc"])["members"]
+        about.append((member["layer"], len(tensors["members.0.query_embed.weight"]),
+                      len(tensors["members.0.transformer.decoder.layers.0.linear1.weight"])))
+        options += ["--subject", path]
+        answer = tool.run("bench", A, *options).json()
+        assert answer["gflop"] == pytest.approx(1e-9 * operations(31 * 31, about), abs=0.0006)
+    assert len({layer for layer, *_ in about}) == 2
 
 
 def test_bench_refuses_what_is_missing(tool, demo, tmp_path):

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from support import CASE, DATA, FAMILIES, GOLDEN, MISSING, SYSTEM, USAGE, read_pth, read_rois, read_safetensors, rewrite_pth
+from support import (CASE, DATA, FAMILIES, GOLDEN, MISSING, SYSTEM, USAGE, read_pth, read_rois, read_safetensors, rewrite_pth,
+                     rewrite_setting)
 
 CHECKPOINT, FOLDER = CASE / "subj01/rois_all/checkpoint.pth", CASE / "algonauts/subj01"
 UNUSED = (".self_attn.", ".norm2.", ".memory_proj.")
@@ -166,11 +167,7 @@ def test_what_is_no_checkpoint_is_refused(tool, output, path):
                                            ("transformer", "transf0rmer")])
 def test_an_unsupported_setting_is_named(tool, tmp_path, output, before, after):
     checkpoint = tmp_path / "checkpoint.pth"
-
-    def as_pickled(text):
-        return b"X" + len(text).to_bytes(4, "little") + text.encode()
-
-    rewrite_pth(CHECKPOINT, checkpoint, {as_pickled(before): as_pickled(after)})
+    rewrite_setting(CHECKPOINT, checkpoint, before, after)
     assert f"'{after}'" in refuse(tool, DATA, checkpoint, FOLDER, output)
 
 

@@ -1,11 +1,12 @@
 """brainenc inspect: what a file is, and no crash on any file."""
 import json
+import os
 import re
 import struct
 
 import pytest
 
-from support import CASE, DATA, DONE, GOLDEN, MISSING, USAGE
+from support import CASE, DATA, DONE, GOLDEN, MISSING, USAGE, rewrite_setting
 
 CORRUPT = GOLDEN / "corrupt"
 # What tests/golden/corrupt/README.md calls a control or a valid file; some others may be read or refused, if only correctly:
@@ -26,6 +27,14 @@ def test_a_checkpoint_says_what_it_predicts_and_what_is_missing(tool):
                   "16 heads", "width 96", "0.5552", "the backbone's weights (96 channels)", "ROI masks", "--data"):
         assert words in text
     assert re.search(r"supported +yes", text)
+
+
+def test_a_checkpoint_of_another_kind_is_not_said_to_miss_anything(tool, tmp_path):
+    path = tmp_path / "checkpoint.pth"
+    rewrite_setting(CASE / "subj01/rois_all/checkpoint.pth", path, "rois_all", "rois_old")
+    text = inspect(tool, path)
+    assert re.search(r"supported +.*'rois_old' is not supported", text)
+    assert "missing" not in text and "missing" not in json.loads(inspect(tool, path, "--json"))
 
 
 def test_a_checkpoint_of_another_layer_is_told_apart(tool):
@@ -136,6 +145,18 @@ def test_names_in_a_file_cannot_command_a_terminal(tool, tmp_path):
     write_one_tensor(path, "\x1b[2Jevil\r\n")
     result = tool.run("inspect", path, "--tensors", code=(DONE, DATA))
     assert not {"\x1b", "\r"} & set(result.out.decode() + result.err)
+
+
+def test_a_name_of_a_file_cannot_command_a_terminal(tool, tmp_path):
+    path = tmp_path / "evil\x9b31m\u202egnp\x1b[2J.safetensors"
+    write_one_tensor(path, "evil\x9b31m")
+    text = inspect(tool, path, "--tensors")
+    assert text.startswith(f"{tmp_path}/evil?31m?gnp?[2J.safetensors: ") and re.search(r"^  evil\?31m +U8 \[1\]$", text, re.M)
+    sentence = tool.refuses(MISSING, "inspect", f"{path}\x9b2J")
+    assert f"{tmp_path}/evil?31m?gnp?[2J.safetensors?2J: " in sentence
+    assert "'no\u00ebl?2J'" in tool.refuses(USAGE, "no\u00ebl\x9b2J")
+    raw = os.fsencode(tmp_path) + b"/raw\x9b2J\xff"
+    assert f"{tmp_path}/raw?2J?: " in tool.refuses(MISSING, "inspect", raw)
 
 
 def test_a_long_name_is_listed_whole(tool, tmp_path):

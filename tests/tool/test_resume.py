@@ -3,6 +3,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 import time
 
 import numpy as np
@@ -151,6 +152,55 @@ def test_a_run_killed_before_it_wrote_anything_begins_anew(tool, demo_model, pic
         process.communicate()
     tool.run(*arguments)
     check_result(output, straight)
+
+
+SPY = r"""
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static void note(const char *what, const char *name)
+{
+    FILE *log = fopen(getenv("SPY_LOG"), "a");
+    fprintf(log, "%s %s\n", what, name);
+    fclose(log);
+}
+
+int fsync(int descriptor)
+{
+    char link[64], name[4096] = "";
+    struct stat info;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
+    (void)!readlink(link, name, sizeof name - 1);
+    fstat(descriptor, &info);
+    note(S_ISDIR(info.st_mode) ? "folder" : "file", name);
+    return (int)syscall(SYS_fsync, descriptor);
+}
+
+int rename(const char *from, const char *to)
+{
+    note("rename", to);
+    return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+"""
+
+
+@pytest.mark.skipif(bool(SANITIZER), reason="a sanitizer must be the first library")
+def test_the_results_name_is_made_safe_after_their_content(tool, demo_model, pictures, tmp_path):
+    source, library, log = tmp_path / "spy.c", tmp_path / "spy.so", tmp_path / "log"
+    source.write_text(SPY)
+    subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-o", library, source], check=True)
+    output = tmp_path / "out" / "out.npy"
+    output.parent.mkdir()
+    tool.run(*command(demo_model, pictures[:3], output), env=os.environ | {"LD_PRELOAD": str(library), "SPY_LOG": str(log)})
+    folder, steps = f"folder {output.parent}", log.read_text().splitlines()
+    named = steps.index(f"rename {output}")
+    assert steps[named - 1 : named + 2] == [f"file {partial(output)}", f"rename {output}", folder]
+    assert steps[steps.index(f"rename {journal(output)}") + 1] == folder
 
 
 @pytest.fixture()

@@ -11,6 +11,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <cjson/cJSON.h>
+
 static atomic_size_t calls, failing; /* the call that is to fail, from 1; 0: none, and none is counted */
 
 static bool refuse(void)
@@ -99,6 +101,43 @@ static void fail_each(const char *what, action run, void (*check)(void))
     }
     assert_true(tried > 0);
     print_message("%s: %zu allocations failed\n", what, tried);
+}
+
+/* --- inside the JSON library -------------------------------------------------------------------------------------- */
+
+/* Its allocations are counted by themselves. */
+static size_t json_calls, json_failing;
+
+static void *json_malloc(size_t size)
+{
+    if (++json_calls != json_failing)
+        return __real_malloc(size);
+    errno = ENOMEM;
+    return NULL;
+}
+
+static void fail_in_json(bool begin)
+{
+    cJSON_InitHooks(begin ? &(cJSON_Hooks){.malloc_fn = json_malloc, .free_fn = free} : NULL);
+}
+
+/* Fails each allocation that the JSON library makes in `run`. */
+static void fail_each_in_json(const char *what, action run)
+{
+    fail_in_json(true);
+    for (json_failing = 1;; json_failing += STEP) {
+        be_error error;
+        json_calls = 0;
+        be_status status = run(&error);
+        if (json_calls < json_failing) {
+            assert_ok(status, &error);
+            break;
+        }
+        assert_error(status, BE_ERROR_MEMORY, &error, "memory");
+    }
+    fail_in_json(false);
+    assert_true(json_calls > 0);
+    print_message("%s and the JSON library: %zu allocations\n", what, json_calls);
 }
 
 /* --- writers ------------------------------------------------------------------------------------------------------ */

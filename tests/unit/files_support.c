@@ -1,28 +1,13 @@
 #include "tests/unit/files_support.h"
 
-#include <dirent.h>
 #include <stdbool.h>
 #include <stdio.h>
 
 const char *scratch_bytes(const char *name, const void *bytes, size_t size)
 {
     const char *path = scratch(name);
-    FILE *stream = fopen(path, "wb");
-    assert_non_null(stream);
-    assert_int_equal(fwrite(bytes, 1, size, stream), size);
-    assert_int_equal(fclose(stream), 0);
+    write_bytes(path, bytes, size);
     return path;
-}
-
-size_t count_entries(const char *folder)
-{
-    DIR *directory = opendir(folder);
-    assert_non_null(directory);
-    size_t count = 0;
-    for (const struct dirent *entry; (entry = readdir(directory)) != NULL;)
-        count += entry->d_name[0] != '.';
-    closedir(directory);
-    return count;
 }
 
 be_tensor_file *open_good(const char *path)
@@ -42,6 +27,15 @@ void assert_refused(const char *path, be_status status, const char *part)
     assert_null(file);
     if (strncmp(error.message, path, strlen(path)) != 0)
         fail_msg("\"%s\" does not begin with %s", error.message, path);
+}
+
+void assert_corrupt_refused(const corrupt_file *files, size_t count, const char *ending)
+{
+    for (size_t i = 0; i < count; i++) {
+        char name[128];
+        snprintf(name, sizeof name, "corrupt/%s%s", files[i].name, ending);
+        assert_refused(golden(name), BE_ERROR_FORMAT, files[i].part);
+    }
 }
 
 const be_tensor *assert_tensor(const be_tensor_file *file, const char *name, be_dtype dtype, size_t n_dims,

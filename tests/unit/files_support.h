@@ -9,13 +9,15 @@
 /* Writes the bytes to a scratch file and returns its path. */
 const char *scratch_bytes(const char *name, const void *bytes, size_t size);
 
-/* How many entries a folder has. */
-size_t count_entries(const char *folder);
-
 /* Opens a file that must be good. */
 be_tensor_file *open_good(const char *path);
 /* Opens a file that must be refused with this status and part of the sentence, which must begin with the path. */
 void assert_refused(const char *path, be_status status, const char *part);
+/* The same for damaged files tests/golden/corrupt/NAME + ending, with BE_ERROR_FORMAT. */
+typedef struct corrupt_file {
+    const char *name, *part;
+} corrupt_file;
+void assert_corrupt_refused(const corrupt_file *files, size_t count, const char *ending);
 
 /* The tensor of that name as float32, to be freed; fails the test when it is not there. */
 float *tensor_f32(be_tensor_file *file, const char *name);

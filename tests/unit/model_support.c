@@ -1,10 +1,7 @@
 #include "tests/unit/model_support.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <sys/stat.h>
-
-#include "tests/unit/random.h"
 
 void import_golden(const char *checkpoint, const char *name)
 {
@@ -62,26 +59,6 @@ be_model *open_golden_model(const char *name)
 {
     import_golden(GOLDEN_CHECKPOINT, name);
     return open_model(GOLDEN_BACKBONE, 0, name);
-}
-
-be_image read_picture(const char *golden_name)
-{
-    size_t size;
-    be_image image = {0};
-    be_error error;
-    unsigned char *bytes = read_bytes(golden(golden_name), &size);
-    assert_ok(be_image_decode(bytes, size, golden_name, BE_DEFAULT_PIXELS, &image, &error), &error);
-    free(bytes);
-    return image;
-}
-
-be_image make_noise(size_t width, size_t height, uint32_t seed)
-{
-    be_image image = {.width = width, .height = height, .rgb = malloc(width * height * 3)};
-    assert_non_null(image.rgb);
-    for (size_t i = 0; i < width * height * 3; i++)
-        image.rgb[i] = (uint8_t)(next_random(&seed) >> 24);
-    return image;
 }
 
 typedef struct output_sizes {
@@ -145,23 +122,4 @@ void assert_same_output(const char *what, const be_model *model, const be_image 
     assert_same_floats(what, "attention", a->attention, b->attention, sizes.attention);
     assert_same_floats(what, "attention of heads", a->attention_heads, b->attention_heads, sizes.attention_heads);
     assert_same_floats(what, "token", a->tokens, b->tokens, sizes.tokens);
-}
-
-void write_bytes(const char *path, const void *bytes, size_t size)
-{
-    FILE *stream = fopen(path, "wb");
-    assert_non_null(stream);
-    assert_int_equal(fwrite(bytes, 1, size, stream), size);
-    assert_int_equal(fclose(stream), 0);
-}
-
-size_t count_files(const char *folder)
-{
-    DIR *entries = opendir(folder);
-    size_t count = 0;
-    assert_non_null(entries);
-    for (const struct dirent *entry; (entry = readdir(entries));)
-        count += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
-    closedir(entries);
-    return count;
 }

@@ -2,7 +2,7 @@
 #ifndef BRAINENC_TESTS_MODEL_SUPPORT_H
 #define BRAINENC_TESTS_MODEL_SUPPORT_H
 
-#include "tests/unit/support.h"
+#include "tests/unit/image_support.h"
 
 #include "core/brainenc.h"
 
@@ -24,10 +24,6 @@ be_session *open_session(be_model *model, size_t threads, const char *isa);
 /* The golden subject on the golden backbone; `name` is that of the scratch file. */
 be_model *open_golden_model(const char *name);
 
-be_image read_picture(const char *golden_name);
-/* width x height pixels of noise that depends on `seed` alone. */
-be_image make_noise(size_t width, size_t height, uint32_t seed);
-
 /* Room for all that a prediction of `image` can give. Freed with free_output. */
 be_output make_output(const be_model *model, const be_image *image);
 void free_output(be_output *output);
@@ -37,10 +33,5 @@ be_output predict(be_session *session, const be_model *model, const be_image *im
 /* Fails the test unless all four parts of the outputs are the same bit for bit. */
 void assert_same_output(const char *what, const be_model *model, const be_image *image, const be_output *a,
                         const be_output *b);
-
-/* Makes a file of these bytes. */
-void write_bytes(const char *path, const void *bytes, size_t size);
-/* How many files lie in the folder. */
-size_t count_files(const char *folder);
 
 #endif

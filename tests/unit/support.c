@@ -1,5 +1,6 @@
 #include "tests/unit/support.h"
 
+#include <dirent.h>
 #include <ftw.h>
 #include <math.h>
 #include <stdio.h>
@@ -77,6 +78,25 @@ unsigned char *read_bytes(const char *path, size_t *size)
     return bytes;
 }
 
+void write_bytes(const char *path, const void *bytes, size_t size)
+{
+    FILE *stream = fopen(path, "wb");
+    assert_non_null(stream);
+    assert_int_equal(fwrite(bytes, 1, size, stream), size);
+    assert_int_equal(fclose(stream), 0);
+}
+
+size_t count_files(const char *folder)
+{
+    DIR *entries = opendir(folder);
+    size_t count = 0;
+    assert_non_null(entries);
+    for (const struct dirent *entry; (entry = readdir(entries));)
+        count += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+    closedir(entries);
+    return count;
+}
+
 float *golden_f32(const char *name, size_t count)
 {
     be_npy npy;
@@ -86,7 +106,7 @@ float *golden_f32(const char *name, size_t count)
         assert_int_equal(npy.count, count);
     float *values = malloc(npy.count * sizeof *values);
     assert_non_null(values);
-    assert_ok(be_npy_to_f32(&npy, values, &error), &error);
+    be_npy_to_f32(&npy, values);
     be_npy_free(&npy);
     return values;
 }

@@ -29,6 +29,11 @@ void assert_error(be_status status, be_status expected, const be_error *error, c
 /* The bytes of a file, malloc'd; fails the test when it cannot be read. */
 unsigned char *read_bytes(const char *path, size_t *size);
 
+/* Makes a file of these bytes. */
+void write_bytes(const char *path, const void *bytes, size_t size);
+/* How many entries the folder has. */
+size_t count_files(const char *folder);
+
 /* A golden float array: fails the test when it cannot be read or has not `count` elements (0: any). To be freed. */
 float *golden_f32(const char *name, size_t count);
 

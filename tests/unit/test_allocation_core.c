@@ -2,8 +2,6 @@
  * sanitizer build looks), and nothing is half done. */
 #include "tests/unit/allocation.h"
 
-#include <cjson/cJSON.h>
-
 #include "core/answer/answer.h"
 
 /* --- what all actions share --------------------------------------------------------------------------------------- */
@@ -197,34 +195,6 @@ static void test_predicting(void **state)
     fail_each("features", read_features, NULL);
 }
 
-/* --- inside the JSON library -------------------------------------------------------------------------------------- */
-
-/* Its allocations are counted by themselves. */
-static size_t json_calls, json_failing;
-
-static void *json_malloc(size_t size)
-{
-    return ++json_calls == json_failing ? NULL : __real_malloc(size);
-}
-
-/* Fails each allocation that the JSON library makes in `run`, which only writes JSON. */
-static void fail_each_in_json(const char *what, action run)
-{
-    cJSON_InitHooks(&(cJSON_Hooks){.malloc_fn = json_malloc, .free_fn = free});
-    for (json_failing = 1;; json_failing += STEP) {
-        be_error error;
-        json_calls = 0;
-        be_status status = run(&error);
-        if (json_calls < json_failing) {
-            assert_ok(status, &error);
-            break;
-        }
-        assert_error(status, BE_ERROR_MEMORY, &error, "memory");
-    }
-    cJSON_InitHooks(NULL);
-    print_message("%s and the JSON library: %zu allocations\n", what, json_calls);
-}
-
 /* --- answers ------------------------------------------------------------------------------------------------------ */
 
 static be_output answered;
@@ -269,15 +239,15 @@ static void test_answers(void **state)
 
 /* --- import and the JSON library ---------------------------------------------------------------------------------- */
 
-/* What its parser answers without memory cannot be told from bad JSON: any error will do, but never success with a part
- * of the metadata missing. There are many of them and all alike, so that after the first ones every 11th must do. */
+/* In a subject's metadata, what the parser answers without memory is taken for bad JSON: any error will do, but never
+ * success with a part of the metadata missing. There are many of them and all alike, so that after the first ones every 11th must do. */
 static void test_json_library(void **state)
 {
     (void)state;
     size_t tried = 0, whole_size, size;
     be_error error;
     write_bytes(output, old, sizeof old);
-    cJSON_InitHooks(&(cJSON_Hooks){.malloc_fn = json_malloc, .free_fn = free});
+    fail_in_json(true);
     for (json_failing = 1;; json_failing += json_failing < 60 ? STEP : 11 * STEP) {
         json_calls = 0;
         be_status status = import_subject(&error);
@@ -289,7 +259,7 @@ static void test_json_library(void **state)
         check_old_file();
         tried++;
     }
-    cJSON_InitHooks(NULL);
+    fail_in_json(false);
     print_message("import and the JSON library: %zu of %zu allocations failed\n", tried, json_calls);
     unsigned char *whole = read_bytes(subject_path, &whole_size), *bytes = read_bytes(output, &size);
     assert_int_equal(size, whole_size);

@@ -2,11 +2,12 @@
 #include "tests/unit/allocation.h"
 
 #include "core/answer/maps.h"
+#include "core/files/config_json.h"
 #include "core/files/torch_writer.h"
 
 /* --- files -------------------------------------------------------------------------------------------------------- */
 
-static char array_path[1024], mapping_path[1024];
+static char array_path[1024], mapping_path[1024], weights_path[1024];
 
 static be_status read_array(be_error *error)
 {
@@ -49,6 +50,31 @@ static be_status write_torch(be_error *error)
 {
     const be_torch_setting settings[] = {{"lr", {BE_VALUE_FLOAT, {.number = 0.5}}}};
     return be_torch_write(output, tensors, 2, settings, 1, error);
+}
+
+static be_status read_safetensors(be_error *error)
+{
+    be_tensor_file *file = NULL;
+    be_status status = be_tensor_file_open(weights_path, &file, error);
+    if (status == BE_OK)
+        be_tensor_file_close(file);
+    return status;
+}
+
+static be_status read_config(be_error *error)
+{
+    size_t heads;
+    return be_config_json_size(weights_path, "num_attention_heads", &heads, error);
+}
+
+/* A header and a config.json that cannot be parsed for want of memory are not taken for damaged ones. */
+static void test_reading_json(void **state)
+{
+    (void)state;
+    snprintf(weights_path, sizeof weights_path, "%s", golden(GOLDEN_BACKBONE));
+    fail_each("reading safetensors", read_safetensors, NULL);
+    fail_each_in_json("reading safetensors", read_safetensors);
+    fail_each_in_json("reading config.json", read_config);
 }
 
 static void test_files(void **state)
@@ -126,6 +152,7 @@ static void test_maps(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_files), cmocka_unit_test(test_pictures), cmocka_unit_test(test_maps)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_files), cmocka_unit_test(test_reading_json), cmocka_unit_test(test_pictures),
+                                       cmocka_unit_test(test_maps)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,13 +1,40 @@
 #include "tests/unit/files_support.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "core/files/atomic_file.h"
 #include "core/files/mapped_file.h"
+
+/* These take the place of the C library's, to see in which order a file is made safe: F a file synced, R a rename, D a
+ * folder synced. */
+static char order[16];
+static size_t steps;
+
+static void note(char step)
+{
+    if (steps + 1 < sizeof order)
+        order[steps++] = step;
+    order[steps] = '\0';
+}
+
+int fsync(int descriptor)
+{
+    struct stat info;
+    note(fstat(descriptor, &info) == 0 && S_ISDIR(info.st_mode) ? 'D' : 'F');
+    return (int)syscall(SYS_fsync, descriptor);
+}
+
+int rename(const char *from, const char *to)
+{
+    note('R');
+    return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+}
 
 /* A new folder of this name. */
 static const char *make_folder(const char *name)
@@ -41,7 +68,38 @@ static void test_nothing_is_seen_before_the_commit(void **state)
     assert_content(path, "old");
     assert_ok(be_atomic_file_commit(file, &error), &error);
     assert_content(path, "new text");
-    assert_int_equal(count_entries(folder), 1);
+    assert_int_equal(count_files(folder), 1);
+}
+
+static void test_content_and_name_are_made_safe(void **state)
+{
+    (void)state;
+    be_error error;
+    steps = 0;
+    assert_ok(be_atomic_file_save(scratch("safe"), "x", 1, &error), &error);
+    assert_string_equal(order, "FRD");
+    char from[1024], to[1024];
+    snprintf(from, sizeof from, "%s", scratch("safe"));
+    snprintf(to, sizeof to, "%s", scratch("renamed"));
+    steps = 0;
+    assert_ok(be_rename_durably(from, to, &error), &error);
+    assert_string_equal(order, "RD");
+    assert_content(to, "x");
+    assert_error(be_rename_durably(from, to, &error), BE_ERROR_IO, &error, to);
+    assert_content(to, "x");
+}
+
+/* Who may make files in a folder but not list it cannot make their names safe: they are written all the same. */
+static void test_a_folder_that_cannot_be_read_is_written_to(void **state)
+{
+    (void)state;
+    const char *folder = make_folder("unreadable");
+    const char *path = scratch("unreadable/file");
+    be_error error;
+    assert_int_equal(chmod(folder, 0300), 0);
+    assert_ok(be_atomic_file_save(path, "x", 1, &error), &error);
+    assert_int_equal(chmod(folder, 0700), 0);
+    assert_content(path, "x");
 }
 
 static void test_discard_leaves_the_old_file(void **state)
@@ -57,7 +115,7 @@ static void test_discard_leaves_the_old_file(void **state)
     be_atomic_file_discard(file);
     be_atomic_file_discard(NULL);
     assert_content(path, "old");
-    assert_int_equal(count_entries(folder), 1);
+    assert_int_equal(count_files(folder), 1);
 }
 
 static void test_two_writers_do_not_meet(void **state)
@@ -74,7 +132,7 @@ static void test_two_writers_do_not_meet(void **state)
     assert_ok(be_atomic_file_commit(second, &error), &error);
     assert_ok(be_atomic_file_commit(first, &error), &error);
     assert_content(path, "first");
-    assert_int_equal(count_entries(folder), 1);
+    assert_int_equal(count_files(folder), 1);
 }
 
 static void test_mode_is_0644_less_the_umask(void **state)
@@ -107,8 +165,8 @@ static void test_a_folder_is_not_replaced(void **state)
     const char *path = make_folder("outer/inner");
     be_error error;
     assert_error(be_atomic_file_save(path, "x", 1, &error), BE_ERROR_IO, &error, path);
-    assert_int_equal(count_entries(folder), 1);
-    assert_int_equal(count_entries(path), 0);
+    assert_int_equal(count_files(folder), 1);
+    assert_int_equal(count_files(path), 0);
 }
 
 static void test_a_pipe_is_not_replaced(void **state)
@@ -134,8 +192,8 @@ static void test_failed_commit_removes_the_temporary_file(void **state)
     assert_ok(be_atomic_file_create(path, &file, &error), &error);
     assert_int_equal(mkdir(path, 0755), 0);
     assert_error(be_atomic_file_commit(file, &error), BE_ERROR_IO, &error, path);
-    assert_int_equal(count_entries(folder), 1);
-    assert_int_equal(count_entries(path), 0);
+    assert_int_equal(count_files(folder), 1);
+    assert_int_equal(count_files(path), 0);
 }
 
 /* A limit on the size of files stands for a full disk. */
@@ -156,7 +214,7 @@ static void test_full_disk_leaves_the_old_file(void **state)
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
     assert_error(status, BE_ERROR_IO, &error, path);
     assert_content(path, "old");
-    assert_int_equal(count_entries(folder), 1);
+    assert_int_equal(count_files(folder), 1);
 }
 
 static void test_mapping_of_what_is_no_file(void **state)
@@ -188,6 +246,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nothing_is_seen_before_the_commit),
+        cmocka_unit_test(test_content_and_name_are_made_safe),
+        cmocka_unit_test(test_a_folder_that_cannot_be_read_is_written_to),
         cmocka_unit_test(test_discard_leaves_the_old_file),
         cmocka_unit_test(test_two_writers_do_not_meet),
         cmocka_unit_test(test_mode_is_0644_less_the_umask),

@@ -3,6 +3,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/memory.h"
+#include "core/base/utf8.h"
 
 static void test_multiply(void **state)
 {
@@ -125,6 +126,34 @@ static void test_sentence(void **state)
     assert_int_equal(be_fail(NULL, BE_ERROR_LIMIT, "%s", "nobody listens"), BE_ERROR_LIMIT);
 }
 
+static void test_printable(void **state)
+{
+    (void)state;
+    static const struct { const char *text, *printable; } cases[] = {
+        {"", ""},
+        {"Zo\xc3\xab, \xe6\x97\xa5\xe6\x9c\xac, \xf0\x9f\xa7\xa0", "Zo\xc3\xab, \xe6\x97\xa5\xe6\x9c\xac, \xf0\x9f\xa7\xa0"},
+        {"\x1b[2J\r\n\t\x7f", "?[2J???" "?"},
+        {"a\xc2\x9b" "31mb\xc2\x80", "a?31mb?"},     /* U+009B is CSI, as ESC [ is */
+        {"\xc2\xa0", "\xc2\xa0"},                   /* a space that does not break */
+        {"\xe2\x80\xa8x\xe2\x80\xa9", "?x?"},       /* line and paragraph separators */
+        {"gnp\xe2\x80\xae.txt", "gnp?.txt"},         /* reads from right to left */
+        {"\xe2\x81\xa6\xef\xbb\xbf\xf3\xa0\x81\x81", "???"},
+        {"\xef\xbf\xbe\xf0\x9f\xbf\xbf", "??"},     /* U+FFFE, U+1FFFF: no characters */
+        {"\x9b" "31m\xff", "?31m?"},                 /* not UTF-8: an 8-bit terminal's CSI */
+        {"\xe6\x97", "??"},                          /* cut off */
+        {"\xed\xa0\x80\xc0\xaf", "???" "??"},       /* a surrogate, an over-long form */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[64];
+        strcpy(text, cases[i].text);
+        assert_int_equal(be_make_printable(text), strlen(cases[i].printable));
+        assert_string_equal(text, cases[i].printable);
+    }
+    be_error error;
+    be_fail(&error, BE_ERROR_IO, "%s: cannot be read", "a\xc2\x9b" "2J\xff.png");
+    assert_string_equal(error.message, "a?2J?.png: cannot be read");
+}
+
 static void test_long_sentence_is_cut(void **state)
 {
     (void)state;
@@ -137,6 +166,9 @@ static void test_long_sentence_is_cut(void **state)
     assert_int_equal(strlen(it.error.message), BE_ERROR_MESSAGE_SIZE - 1);
     for (size_t i = 0; i < sizeof it.behind; i++)
         assert_int_equal(it.behind[i], 'y');
+    memcpy(text + BE_ERROR_MESSAGE_SIZE - 2, "\xc3\xab", 2); /* the cut goes through a letter */
+    be_fail(&it.error, BE_ERROR_FORMAT, "%s", text);
+    assert_string_equal(it.error.message + BE_ERROR_MESSAGE_SIZE - 3, "x?");
 }
 
 static void test_memory_sentence(void **state)
@@ -175,7 +207,8 @@ int main(void)
         cmocka_unit_test(test_multiply),      cmocka_unit_test(test_add),
         cmocka_unit_test(test_allocate),      cmocka_unit_test(test_allocate_aligned),
         cmocka_unit_test(test_grow),          cmocka_unit_test(test_copy_text),
-        cmocka_unit_test(test_sentence),      cmocka_unit_test(test_long_sentence_is_cut),
+        cmocka_unit_test(test_sentence),      cmocka_unit_test(test_printable),
+        cmocka_unit_test(test_long_sentence_is_cut),
         cmocka_unit_test(test_memory_sentence), cmocka_unit_test(test_status_names),
         cmocka_unit_test(test_clock),
     };

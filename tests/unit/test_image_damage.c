@@ -1,11 +1,7 @@
 /* Damaged pictures are refused with a sentence, never answered in part, and never crash the decoder. */
-#include "tests/unit/support.h"
+#include "tests/unit/image_support.h"
 
 #include <stdio.h>
-
-#include "core/image/image.h"
-
-enum { LIMIT = 40000000 };
 
 static void test_damaged_files(void **state)
 {
@@ -31,7 +27,7 @@ static void test_damaged_files(void **state)
         be_image image;
         snprintf(path, sizeof path, "corrupt/%s", cases[i].name);
         unsigned char *bytes = read_bytes(golden(path), &size);
-        assert_error(be_image_decode(bytes, size, cases[i].name, LIMIT, &image, &error), cases[i].status, &error,
+        assert_error(be_image_decode(bytes, size, cases[i].name, PIXEL_LIMIT, &image, &error), cases[i].status, &error,
                      cases[i].part);
         free(bytes);
     }
@@ -104,17 +100,6 @@ static uint32_t next_random(uint64_t *state)
     return (uint32_t)(*state >> 33);
 }
 
-static uint32_t crc32_of(const unsigned char *data, size_t size)
-{
-    uint32_t crc = 0xffffffffu;
-    for (size_t i = 0; i < size; i++) {
-        crc ^= data[i];
-        for (int bit = 0; bit < 8; bit++)
-            crc = crc & 1 ? crc >> 1 ^ 0xedb88320u : crc >> 1;
-    }
-    return ~crc;
-}
-
 static uint32_t load_u32(const unsigned char *p)
 {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
@@ -127,7 +112,7 @@ static void repair_checksums(unsigned char *png, size_t size)
         size_t length = load_u32(png + at);
         if (length > size - at - 12)
             return;
-        uint32_t crc = crc32_of(png + at + 4, length + 4);
+        uint32_t crc = png_checksum(png + at + 4, length + 4);
         for (int i = 0; i < 4; i++)
             png[at + 8 + length + (size_t)i] = (unsigned char)(crc >> (24 - 8 * i));
         at += 12 + length;

@@ -1,13 +1,9 @@
 /* Decoding equals PIL's convert("RGB") bit for bit, for every kind of PNG and JPEG. */
-#include "tests/unit/support.h"
+#include "tests/unit/image_support.h"
 
 #include <stdio.h>
 
 #include <png.h>
-
-#include "core/image/image.h"
-
-enum { LIMIT = 40000000 };
 
 static const char *const NAMES[][2] = {
     {"baseline_425", "jpg"},    {"bilevel_70x50", "png"},        {"cmyk_96x64", "jpg"},
@@ -17,19 +13,11 @@ static const char *const NAMES[][2] = {
     {"rgb16_120x90", "png"},    {"rgb_425", "png"},              {"rgba_160x120", "png"},
 };
 
-static unsigned char *read_picture(const char *name, const char *kind, size_t *size)
+static unsigned char *read_encoded(const char *name, const char *kind, size_t *size)
 {
     char path[128];
     snprintf(path, sizeof path, "preprocess/images/%s.%s", name, kind);
     return read_bytes(golden(path), size);
-}
-
-static be_image decode(const unsigned char *bytes, size_t size)
-{
-    be_image image = {0};
-    be_error error;
-    assert_ok(be_image_decode(bytes, size, "test", LIMIT, &image, &error), &error);
-    return image;
 }
 
 static void test_golden(void **state)
@@ -42,11 +30,11 @@ static void test_golden(void **state)
         size_t size, width, height;
         snprintf(path, sizeof path, "preprocess/expected/%s_%s_rgb.npy", NAMES[i][0], NAMES[i][1]);
         assert_ok(be_npy_read(golden(path), &expected, &error), &error);
-        unsigned char *bytes = read_picture(NAMES[i][0], NAMES[i][1], &size);
+        unsigned char *bytes = read_encoded(NAMES[i][0], NAMES[i][1], &size);
         assert_ok(be_image_size(bytes, size, path, &width, &height, &error), &error);
         assert_int_equal(height, expected.shape[0]);
         assert_int_equal(width, expected.shape[1]);
-        be_image image = decode(bytes, size);
+        be_image image = decode_picture("test", bytes, size);
         assert_int_equal(image.width, width);
         assert_int_equal(image.height, height);
         if (memcmp(image.rgb, expected.data, expected.count) != 0)
@@ -63,8 +51,8 @@ static void test_grey_16_bit(void **state)
 {
     (void)state;
     size_t size;
-    unsigned char *bytes = read_picture("gray16_120x90", "png", &size);
-    be_image image = decode(bytes, size);
+    unsigned char *bytes = read_encoded("gray16_120x90", "png", &size);
+    be_image image = decode_picture("test", bytes, size);
     free(bytes);
     FILE *stream = fopen(golden("preprocess/images/gray16_120x90.png"), "rb");
     assert_non_null(stream);

@@ -1,23 +1,10 @@
 /* Resizing equals PIL bit for bit, and fitting is a crop, a pad or nothing before it. */
-#include "tests/unit/support.h"
+#include "tests/unit/image_support.h"
 
 #include <math.h>
 #include <stdio.h>
 
-#include "core/image/image.h"
-
 static const uint8_t GROUND[3] = {124, 116, 104};
-
-static be_image read_picture(const char *name)
-{
-    size_t size;
-    be_image image = {0};
-    be_error error;
-    unsigned char *bytes = read_bytes(golden(name), &size);
-    assert_ok(be_image_decode(bytes, size, name, 40000000, &image, &error), &error);
-    free(bytes);
-    return image;
-}
 
 static be_image make_picture(size_t width, size_t height)
 {

@@ -1,21 +1,8 @@
 /* The model's input equals torchvision's ToTensor and Normalize to the last bit. */
-#include "tests/unit/support.h"
+#include "tests/unit/image_support.h"
 
 #include <math.h>
 #include <stdio.h>
-
-#include "core/image/image.h"
-
-static be_image read_picture(const char *name)
-{
-    size_t size;
-    be_image image = {0};
-    be_error error;
-    unsigned char *bytes = read_bytes(golden(name), &size);
-    assert_ok(be_image_decode(bytes, size, name, 40000000, &image, &error), &error);
-    free(bytes);
-    return image;
-}
 
 /* All of an input, or each `stride`-th row and column of it; equal to the last bit. */
 static void check_input(const be_image *image, size_t multiple, const char *expected_name, size_t stride)

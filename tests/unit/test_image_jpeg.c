@@ -1,22 +1,10 @@
 /* Kinds of JPEG that the golden files do not hold, made here by libjpeg. */
-#include "tests/unit/support.h"
+#include "tests/unit/image_support.h"
 
 #include <math.h>
 #include <stdio.h>
 
 #include <jpeglib.h>
-
-#include "core/image/image.h"
-
-enum { LIMIT = 40000000 };
-
-static be_image decode(const unsigned char *bytes, size_t size)
-{
-    be_image image = {0};
-    be_error error;
-    assert_ok(be_image_decode(bytes, size, "test", LIMIT, &image, &error), &error);
-    return image;
-}
 
 typedef struct jpeg_options {
     int components;
@@ -76,7 +64,7 @@ static void check_cmyk(bool ycck)
     JSAMPROW row = cmyk;
     struct jpeg_decompress_struct info;
     struct jpeg_error_mgr handlers;
-    be_image image = decode(jpeg, size);
+    be_image image = decode_picture("test", jpeg, size);
     info.err = jpeg_std_error(&handlers);
     jpeg_create_decompress(&info);
     jpeg_mem_src(&info, jpeg, size);
@@ -115,7 +103,7 @@ static void test_cmyk_without_adobe_marker(void **state)
     unsigned char *with = make_jpeg(&(jpeg_options){.components = 4, .space = JCS_CMYK, .adobe = true}, &size);
     unsigned char *without = make_jpeg(&(jpeg_options){.components = 4, .space = JCS_CMYK}, &plain_size);
     assert_true(plain_size < size);
-    be_image a = decode(with, size), b = decode(without, plain_size);
+    be_image a = decode_picture("test", with, size), b = decode_picture("test", without, plain_size);
     assert_memory_equal(a.rgb, b.rgb, SIDE * SIDE * 3);
     be_image_free(&a);
     be_image_free(&b);
@@ -130,7 +118,7 @@ static void test_two_components_are_unsupported(void **state)
     be_error error;
     be_image image;
     unsigned char *jpeg = make_jpeg(&(jpeg_options){.components = 2, .space = JCS_UNKNOWN}, &size);
-    assert_error(be_image_decode(jpeg, size, "two.jpg", LIMIT, &image, &error), BE_ERROR_UNSUPPORTED, &error,
+    assert_error(be_image_decode(jpeg, size, "two.jpg", PIXEL_LIMIT, &image, &error), BE_ERROR_UNSUPPORTED, &error,
                  "two.jpg: unsupported JPEG: 2 components");
     free(jpeg);
 }
@@ -162,7 +150,7 @@ static void test_many_scans(void **state)
     be_image image;
     options.n_scans = make_scans(scans, 101);
     unsigned char *jpeg = make_jpeg(&options, &size);
-    assert_error(be_image_decode(jpeg, size, "scans.jpg", LIMIT, &image, &error), BE_ERROR_LIMIT, &error,
+    assert_error(be_image_decode(jpeg, size, "scans.jpg", PIXEL_LIMIT, &image, &error), BE_ERROR_LIMIT, &error,
                  "scans.jpg: unsupported JPEG: more than 100 scans");
     free(jpeg);
     options.n_scans = make_scans(scans, 100);
@@ -170,7 +158,7 @@ static void test_many_scans(void **state)
     options.scans = few;
     options.n_scans = 3;
     unsigned char *other = make_jpeg(&options, &few_size);
-    be_image many = decode(jpeg, size), expected = decode(other, few_size);
+    be_image many = decode_picture("test", jpeg, size), expected = decode_picture("test", other, few_size);
     assert_memory_equal(many.rgb, expected.rgb, SIDE * SIDE * 3);
     be_image_free(&many);
     be_image_free(&expected);
@@ -199,15 +187,15 @@ static void test_padding(void **state)
     be_error error;
     be_image image;
     unsigned char *jpeg = make_jpeg(&(jpeg_options){.components = 3, .space = JCS_RGB, .restart = 2}, &size);
-    be_image expected = decode(jpeg, size);
+    be_image expected = decode_picture("test", jpeg, size);
     unsigned char *padded = pad_before_marker(jpeg, size, 0xd9, PADDING); /* at the end: harmless */
-    image = decode(padded, size + PADDING);
+    image = decode_picture("test", padded, size + PADDING);
     assert_memory_equal(image.rgb, expected.rgb, SIDE * SIDE * 3);
     be_image_free(&image);
     be_image_free(&expected);
     free(padded);
     padded = pad_before_marker(jpeg, size, 0xd1, PADDING); /* inside the picture's data: damage */
-    assert_error(be_image_decode(padded, size + PADDING, "a.jpg", LIMIT, &image, &error), BE_ERROR_FORMAT, &error,
+    assert_error(be_image_decode(padded, size + PADDING, "a.jpg", PIXEL_LIMIT, &image, &error), BE_ERROR_FORMAT, &error,
                  "a.jpg: damaged JPEG: ");
     free(padded);
     free(jpeg);
@@ -221,7 +209,7 @@ static void test_trailing_bytes_after_jpeg(void **state)
     assert_non_null(longer);
     memcpy(longer, jpeg, size);
     memset(longer + size, 0xff, 100);
-    be_image a = decode(jpeg, size), b = decode(longer, size + 100);
+    be_image a = decode_picture("test", jpeg, size), b = decode_picture("test", longer, size + 100);
     assert_memory_equal(a.rgb, b.rgb, a.width * a.height * 3);
     be_image_free(&a);
     be_image_free(&b);
@@ -240,10 +228,10 @@ static void test_unsupported_jpeg(void **state)
     while (jpeg[frame] != 0xff || jpeg[frame + 1] != 0xc0)
         frame++;
     jpeg[frame + 4] = 12; /* bits a sample */
-    assert_error(be_image_decode(jpeg, size, "a.jpg", LIMIT, &image, &error), BE_ERROR_UNSUPPORTED, &error, "a.jpg: ");
+    assert_error(be_image_decode(jpeg, size, "a.jpg", PIXEL_LIMIT, &image, &error), BE_ERROR_UNSUPPORTED, &error, "a.jpg: ");
     jpeg[frame + 4] = 8;
     jpeg[frame + 1] = 0xc5; /* hierarchical */
-    assert_error(be_image_decode(jpeg, size, "a.jpg", LIMIT, &image, &error), BE_ERROR_UNSUPPORTED, &error, "a.jpg: ");
+    assert_error(be_image_decode(jpeg, size, "a.jpg", PIXEL_LIMIT, &image, &error), BE_ERROR_UNSUPPORTED, &error, "a.jpg: ");
     free(jpeg);
 }
 

@@ -1,17 +1,5 @@
 /* Every kind of PNG, written out here byte by byte, and what each becomes as RGB; a written PNG reads back the same. */
-#include "tests/unit/support.h"
-
-#include "core/image/image.h"
-
-enum { LIMIT = 40000000 };
-
-static be_image decode(const unsigned char *bytes, size_t size)
-{
-    be_image image = {0};
-    be_error error;
-    assert_ok(be_image_decode(bytes, size, "test", LIMIT, &image, &error), &error);
-    return image;
-}
+#include "tests/unit/image_support.h"
 
 typedef struct bytes {
     unsigned char data[4096];
@@ -32,24 +20,13 @@ static void put_u32(bytes *b, uint32_t value)
     put(b, data, 4);
 }
 
-static uint32_t crc32_of(const unsigned char *data, size_t size)
-{
-    uint32_t crc = 0xffffffffu;
-    for (size_t i = 0; i < size; i++) {
-        crc ^= data[i];
-        for (int bit = 0; bit < 8; bit++)
-            crc = crc & 1 ? crc >> 1 ^ 0xedb88320u : crc >> 1;
-    }
-    return ~crc;
-}
-
 static void put_chunk(bytes *b, const char *type, const void *data, size_t size)
 {
     put_u32(b, (uint32_t)size);
     size_t start = b->size;
     put(b, type, 4);
     put(b, data, size);
-    put_u32(b, crc32_of(b->data + start, size + 4));
+    put_u32(b, png_checksum(b->data + start, size + 4));
 }
 
 /* One deflate block, not compressed. */
@@ -90,7 +67,7 @@ static void finish_png(bytes *b, const void *rows, size_t size)
 
 static void check_pixels(const bytes *b, const uint8_t *expected, size_t count)
 {
-    be_image image = decode(b->data, b->size);
+    be_image image = decode_picture("test", b->data, b->size);
     assert_int_equal(image.width * image.height * 3, count);
     assert_memory_equal(image.rgb, expected, count);
     be_image_free(&image);
@@ -185,7 +162,7 @@ static void check_refused(const bytes *b, be_status expected, const char *part)
 {
     be_error error;
     be_image image;
-    assert_error(be_image_decode(b->data, b->size, "made.png", LIMIT, &image, &error), expected, &error, part);
+    assert_error(be_image_decode(b->data, b->size, "made.png", PIXEL_LIMIT, &image, &error), expected, &error, part);
     assert_memory_equal(error.message, "made.png: ", 10);
 }
 
@@ -234,25 +211,12 @@ static void test_limits(void **state)
     check_refused(&b, BE_ERROR_FORMAT, "too short");
 }
 
-/* A picture of noise. */
-static be_image make_picture(size_t width, size_t height)
-{
-    be_image image = {.width = width, .height = height, .rgb = malloc(width * height * 3)};
-    assert_non_null(image.rgb);
-    uint32_t random = 12345;
-    for (size_t i = 0; i < width * height * 3; i++) {
-        random = random * 1664525u + 1013904223u;
-        image.rgb[i] = (uint8_t)(random >> 24);
-    }
-    return image;
-}
-
 static void test_png_round_trip(void **state)
 {
     (void)state;
     static const size_t sizes[][2] = {{1, 1}, {1, 50}, {50, 1}, {37, 23}, {425, 300}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        be_image image = make_picture(sizes[i][0], sizes[i][1]), decoded = {0};
+        be_image image = make_noise(sizes[i][0], sizes[i][1], 12345), decoded = {0};
         unsigned char *png;
         size_t size;
         be_error error;

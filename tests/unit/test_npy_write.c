@@ -19,7 +19,7 @@ static void test_every_half_is_widened_exactly(void **state)
         halves[i] = (uint16_t)i;
     assert_ok(be_npy_write(scratch("halves.npy"), BE_DTYPE_F16, 1, &shape, halves, &error), &error);
     assert_ok(be_npy_read(scratch("halves.npy"), &npy, &error), &error);
-    assert_ok(be_npy_to_f32(&npy, values, &error), &error);
+    be_npy_to_f32(&npy, values);
     for (unsigned i = 0; i < HALVES; i++) {
         int exponent = (int)(i >> 10 & 31), fraction = (int)(i & 1023);
         float magnitude = exponent == 31 ? INFINITY

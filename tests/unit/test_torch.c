@@ -44,9 +44,7 @@ static void test_handmade_is_read(void **state)
 static void test_damaged_files_are_refused_by_name(void **state)
 {
     (void)state;
-    static const struct {
-        const char *name, *part;
-    } files[] = {
+    static const corrupt_file files[] = {
         {"truncated", "damaged or truncated zip archive"},
         {"os_system", "refuses the global os.system, which is not on the list of what a checkpoint may hold"},
         {"os_system_legacy", "refuses the global os.system, which is not on the list of what a checkpoint may hold"},
@@ -61,11 +59,7 @@ static void test_damaged_files_are_refused_by_name(void **state)
         {"pickle_deep", "nested deeper than 64 levels"},
         {"empty", "is empty"},
     };
-    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
-        char name[128];
-        snprintf(name, sizeof name, "corrupt/%s.pth", files[i].name);
-        assert_refused(golden(name), BE_ERROR_FORMAT, files[i].part);
-    }
+    assert_corrupt_refused(files, sizeof files / sizeof *files, ".pth");
 }
 
 /* --- odd tensors --- */

@@ -138,10 +138,10 @@ static void test_old_file_is_replaced_and_nothing_else_left(void **state)
     be_tensor_file *file = open_good(path);
     assert_int_equal(be_tensor_file_count(file), 3);
     be_tensor_file_close(file);
-    assert_int_equal(count_entries(folder), 1);
+    assert_int_equal(count_files(folder), 1);
     assert_error(be_torch_write(folder, sources, 3, NULL, 0, &error), BE_ERROR_IO, &error, folder);
     assert_error(be_torch_write(scratch("none/x.pth"), sources, 3, NULL, 0, &error), BE_ERROR_IO, &error, "none/x.pth");
-    assert_int_equal(count_entries(folder), 1);
+    assert_int_equal(count_files(folder), 1);
 }
 
 static void test_what_is_not_written(void **state)

@@ -1,4 +1,6 @@
-#include "core/files/utf8.h"
+#include "core/base/utf8.h"
+
+#include <string.h>
 
 /* How many bytes a character has, from its first one; 0 for a byte that starts none. */
 static size_t length_of(unsigned char first)
@@ -51,4 +53,38 @@ bool be_utf8_valid(const void *text, size_t size)
             return false;
     }
     return true;
+}
+
+/* Controls (C0, DEL, C1), line and paragraph separators, and what reorders or hides the text around it (bidirectional and
+ * invisible format characters, tags); the last two of each plane are no characters. */
+static bool is_unprintable(uint32_t character)
+{
+    static const struct { uint32_t first, last; } ranges[] = {
+        {0x00, 0x1f},     {0x7f, 0x9f},     {0x61c, 0x61c},   {0x180e, 0x180e}, {0x200e, 0x200f},  {0x2028, 0x202e},
+        {0x2060, 0x206f}, {0xfdd0, 0xfdef}, {0xfeff, 0xfeff}, {0xfff9, 0xfffb}, {0xe0000, 0xe0fff},
+    };
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
+        if (character >= ranges[i].first && character <= ranges[i].last)
+            return true;
+    }
+    return (character & 0xfffe) == 0xfffe;
+}
+
+size_t be_make_printable(char *text)
+{
+    size_t left = strlen(text), taken;
+    char *out = text;
+    for (const char *at = text; left > 0; at += taken, left -= taken) {
+        uint32_t character = 0; /* stands for a byte that is no UTF-8 */
+        size_t length = be_utf8_decode((const unsigned char *)at, left, &character);
+        taken = length > 0 ? length : 1;
+        if (is_unprintable(character)) {
+            *out++ = '?';
+        } else {
+            memmove(out, at, taken);
+            out += taken;
+        }
+    }
+    *out = '\0';
+    return (size_t)(out - text);
 }

@@ -1,0 +1,156 @@
+/* Pictures that are predicted here. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "clients/brainenc/predict.h"
+#include "core/base/memory.h"
+
+struct predict_local {
+    const predict_job *job;
+    engine engine;
+    size_t batch;            /* images computed at a time */
+    picture *pictures;       /* [batch] */
+    be_output *outputs;      /* [batch * n_subjects] */
+    be_image *inputs;        /* [batch]: of the good pictures, next to each other */
+    be_timing *timings;      /* [batch]: theirs */
+    predict_answer *answers; /* [batch] */
+};
+
+/* --- setting up ----------------------------------------------------------------------------------- */
+
+static be_status make_output(const predict_job *job, size_t subject, be_output *output, be_error *error)
+{
+    const be_subject_info *info = job->subjects[subject].info;
+    size_t tokens = job->ask->compute.tokens ? job->ask->compute.tokens : BE_DEFAULT_TOKENS;
+    void *memory;
+    be_status status = be_allocate(&memory, info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT], sizeof(float), "answers",
+                                   error);
+    if (status != BE_OK)
+        return status;
+    output->vertices = memory;
+    if (!job->ask->attention)
+        return BE_OK;
+    status = be_allocate(&memory, info->queries * tokens, sizeof(float), "attention maps", error);
+    if (status == BE_OK)
+        output->attention = memory;
+    return status;
+}
+
+static be_status make_buffers(predict_local *self, be_error *error)
+{
+    void *memory;
+    size_t total = self->batch * self->job->n_subjects;
+    be_status status = be_allocate(&memory, self->batch, sizeof(picture), "pictures", error);
+    if (status != BE_OK)
+        return status;
+    self->pictures = memory;
+    status = be_allocate(&memory, self->batch, sizeof(be_image), "pictures", error);
+    if (status != BE_OK)
+        return status;
+    self->inputs = memory;
+    status = be_allocate(&memory, self->batch, sizeof(be_timing), "timings", error);
+    if (status != BE_OK)
+        return status;
+    self->timings = memory;
+    status = be_allocate(&memory, self->batch, sizeof(predict_answer), "answers", error);
+    if (status != BE_OK)
+        return status;
+    self->answers = memory;
+    status = be_allocate(&memory, total, sizeof(be_output), "answers", error);
+    if (status != BE_OK)
+        return status;
+    self->outputs = memory;
+    for (size_t i = 0; i < total && status == BE_OK; i++)
+        status = make_output(self->job, i % self->job->n_subjects, &self->outputs[i], error);
+    return status;
+}
+
+static void describe_subjects(const predict_local *self, predict_job *job)
+{
+    const be_model *model = self->engine.model;
+    job->n_subjects = be_model_subjects(model);
+    for (size_t s = 0; s < job->n_subjects; s++)
+        job->subjects[s] = (predict_subject){
+            .info = be_subject_get_info(be_model_subject(model, s)), .backbone_hash = be_model_backbone_hash(model),
+            .backbone_unverified = be_model_backbone(model)->unverified, .isa = be_session_isa(self->engine.session),
+            .version = "brainenc " BRAINENC_VERSION, .backbone_heads = be_model_backbone(model)->heads,
+            .backbone_activation = be_activation_name(be_model_backbone(model)->activation)};
+}
+
+be_status predict_local_open(predict_job *job, be_error *error)
+{
+    void *memory;
+    be_status status = be_allocate(&memory, 1, sizeof(predict_local), "a run's state", error);
+    if (status != BE_OK)
+        return status;
+    predict_local *self = job->local = memory;
+    self->job = job;
+    status = open_engine(&job->ask->compute, &self->engine, error);
+    if (status != BE_OK)
+        return status;
+    describe_subjects(self, job);
+    self->batch = 4 * be_session_threads(self->engine.session);
+    if (self->batch > job->ask->images.count)
+        self->batch = job->ask->images.count;
+    return make_buffers(self, error);
+}
+
+void predict_local_close(predict_local *self)
+{
+    if (!self)
+        return;
+    for (size_t i = 0; self->outputs && i < self->batch * self->job->n_subjects; i++) {
+        free(self->outputs[i].vertices);
+        free(self->outputs[i].attention);
+    }
+    free(self->outputs);
+    free(self->pictures);
+    free(self->inputs);
+    free(self->timings);
+    free(self->answers);
+    close_engine(&self->engine);
+    free(self);
+}
+
+/* --- computing ------------------------------------------------------------------------------------ */
+
+static void read_one(void *context, size_t index, size_t worker)
+{
+    const predict_local *self = context;
+    const predict_request *ask = self->job->ask;
+    (void)worker;
+    read_picture(ask->images.paths[self->job->first + index], &ask->compute, self->engine.model, &self->pictures[index]);
+}
+
+be_status predict_local_step(predict_job *job, be_error *error)
+{
+    predict_local *self = job->local;
+    size_t good = 0, left = job->ask->images.count - job->first, count = left < self->batch ? left : self->batch;
+    be_session_run(self->engine.session, count, read_one, self);
+    for (size_t i = 0; i < count; i++) {
+        self->answers[i] = (predict_answer){.picture = &self->pictures[i], .outputs = &self->outputs[good * job->n_subjects],
+                                            .timing = &self->timings[good]};
+        if (self->pictures[i].status == BE_OK)
+            self->inputs[good++] = self->pictures[i].input;
+    }
+    be_status status = be_session_predict(self->engine.session, self->inputs, good, self->outputs, self->timings, error);
+    if (status == BE_OK)
+        status = predict_write(job, self->answers, count, error);
+    for (size_t i = 0; i < count; i++)
+        free_picture(&self->pictures[i]);
+    return status;
+}
+
+be_status predict_local_json(const predict_job *job, size_t subject, const predict_answer *answer, char **text, be_error *error)
+{
+    const predict_request *ask = job->ask;
+    const picture *from = answer->picture;
+    be_answer_options options = {.vertices = strcmp(ask->what, "rois") != 0, .rois = strcmp(ask->what, "vertices") != 0,
+                                 .only = ask->rois ? &job->only[subject] : NULL,
+                                 .attention = ask->attention ? &job->attention[subject] : NULL};
+    be_answer_timing times = {.decode = from->decode_ms, .backbone = 1e3 * answer->timing->backbone,
+                              .encoder = 1e3 * answer->timing->encoder};
+    times.total = times.decode + times.backbone + times.encoder;
+    return be_answer_prediction(job->local->engine.model, subject, &from->about, &answer->outputs[subject], &options,
+                                &times, text, error);
+}

@@ -1,0 +1,277 @@
+/* Pictures that a server predicts: they are sent as they are, and what comes back is checked and written in their order. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clients/brainenc/predict.h"
+#include "clients/brainenc/remote.h"
+#include "clients/brainenc/remote_json.h"
+#include "clients/brainenc/remote_subjects.h"
+#include "core/base/memory.h"
+#include "core/files/json.h"
+#include "core/files/mapped_file.h"
+
+/* A picture on its way. */
+typedef struct sent_picture {
+    be_mapped_file file;
+    picture picture; /* a status other than BE_OK: it was not sent */
+} sent_picture;
+
+struct predict_remote {
+    predict_job *job;
+    remote *server;
+    remote_subjects subjects;
+    char *path;                          /* of the requests */
+    size_t sent;                         /* images so far, with those of an earlier run */
+    sent_picture places[REMOTE_REQUESTS];/* image i: at i % REMOTE_REQUESTS */
+    be_output outputs[MOST_SUBJECTS];
+    be_text texts[MOST_SUBJECTS];        /* JSON: of the picture at hand */
+};
+
+static const cJSON *member(const cJSON *object, const char *key)
+{
+    return cJSON_GetObjectItemCaseSensitive(object, key);
+}
+
+static bool wants_vertices(const predict_request *ask)
+{
+    return strcmp(ask->what, "rois") != 0;
+}
+
+/* --- setting up ----------------------------------------------------------------------------------- */
+
+static be_status make_path(predict_remote *self, be_error *error)
+{
+    const predict_job *job = self->job;
+    const predict_request *ask = job->ask;
+    be_text path = {0}, names = {0};
+    for (size_t s = 0; s < job->n_subjects; s++) {
+        be_text_add(&names, s ? "," : "");
+        be_text_add(&names, job->subjects[s].info->name);
+    }
+    be_status status = be_text_finish(&names, error);
+    be_text_add(&path, "/predict");
+    if (status == BE_OK)
+        remote_add_parameter(&path, "subject", names.bytes);
+    remote_add_parameter(&path, "fit", be_fit_name(ask->compute.fit));
+    remote_add_parameter(&path, "output", ask->kind == KIND_JSON ? ask->what : "vertices");
+    if (ask->rois)
+        remote_add_parameter(&path, "rois", ask->rois);
+    if (ask->attention)
+        remote_add_parameter(&path, "attention", ask->attention);
+    free(names.bytes);
+    self->path = path.bytes;
+    return status == BE_OK ? be_text_finish(&path, error) : status;
+}
+
+static be_status make_outputs(predict_remote *self, be_error *error)
+{
+    be_status status = BE_OK;
+    for (size_t s = 0; s < self->job->n_subjects && status == BE_OK; s++) {
+        const be_subject_info *info = self->job->subjects[s].info;
+        void *memory;
+        status = be_allocate(&memory, info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT], sizeof(float), "answers", error);
+        if (status == BE_OK)
+            self->outputs[s].vertices = memory;
+    }
+    return status;
+}
+
+be_status predict_remote_open(predict_job *job, be_error *error)
+{
+    const predict_request *ask = job->ask;
+    const remote_options options = {.server = ask->server, .key_file = ask->key_file, .seconds = ask->seconds};
+    void *memory;
+    be_status status = be_allocate(&memory, 1, sizeof(predict_remote), "a run's state", error);
+    if (status != BE_OK)
+        return status;
+    predict_remote *self = job->remote = memory;
+    self->job = job;
+    status = remote_open(&options, &self->server, error);
+    if (status == BE_OK)
+        status = remote_subjects_ask(self->server, ask->compute.subjects, ask->compute.n_subjects, &self->subjects, error);
+    if (status != BE_OK)
+        return status;
+    job->n_subjects = self->subjects.count;
+    memcpy(job->subjects, self->subjects.subjects, sizeof job->subjects);
+    if (ask->kind == KIND_NPY && job->n_subjects > 1)
+        return be_fail(error, BE_ERROR_ARGUMENT, "-o FILE.npy takes one subject, --subject names %zu", job->n_subjects);
+    status = make_path(self, error);
+    return status == BE_OK ? make_outputs(self, error) : status;
+}
+
+void predict_remote_close(predict_remote *self)
+{
+    if (!self)
+        return;
+    remote_close(self->server); /* which may be reading the files */
+    for (size_t i = 0; i < REMOTE_REQUESTS; i++)
+        be_mapped_file_close(&self->places[i].file);
+    for (size_t s = 0; s < MOST_SUBJECTS; s++) {
+        free(self->outputs[s].vertices);
+        free(self->texts[s].bytes);
+    }
+    remote_subjects_free(&self->subjects);
+    free(self->path);
+    free(self);
+}
+
+/* --- sending -------------------------------------------------------------------------------------- */
+
+/* What does not even begin as a picture stays here. */
+static be_status open_picture(sent_picture *it, be_error *error)
+{
+    size_t width, height;
+    be_status status = be_mapped_file_open(it->picture.about.name, &it->file, error);
+    if (status == BE_OK)
+        status = be_image_size(it->file.bytes, it->file.size, it->picture.about.name, &width, &height, error);
+    return status;
+}
+
+static be_status send_next(predict_remote *self, be_error *error)
+{
+    size_t place = self->sent % REMOTE_REQUESTS;
+    sent_picture *it = &self->places[place];
+    *it = (sent_picture){.picture = {.about = {.name = self->job->ask->images.paths[self->sent]}}};
+    self->sent++;
+    it->picture.status = open_picture(it, &it->picture.error);
+    return it->picture.status == BE_OK ? remote_send(self->server, place, self->path, it->file.bytes, it->file.size, error) : BE_OK;
+}
+
+/* --- checking ------------------------------------------------------------------------------------- */
+
+/* "SERVER: /predict: PICTURE: ..." */
+static be_status __attribute__((format(printf, 4, 5)))
+fail_answer(const predict_remote *self, const sent_picture *from, be_error *error, const char *format, ...)
+{
+    char sentence[BE_ERROR_MESSAGE_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(sentence, sizeof sentence, format, arguments);
+    va_end(arguments);
+    return be_fail(error, BE_ERROR_FORMAT, "%s: /predict: %s: %s", remote_name(self->server), from->picture.about.name, sentence);
+}
+
+/* The numbers of one hemisphere, each put where the vertex stands that it is of. */
+static be_status read_hemisphere(const predict_remote *self, const sent_picture *from, size_t subject, be_hemisphere hemisphere,
+                                 const cJSON *object, be_error *error)
+{
+    const predict_job *job = self->job;
+    const char *side = be_hemisphere_name(hemisphere);
+    const uint32_t *column = job->columns[subject][hemisphere];
+    const cJSON *numbers = member(object, "vertices"), *number, *index = job->ask->rois ? member(object, "indices") : NULL;
+    float *values = self->outputs[subject].vertices + (hemisphere == BE_LEFT ? 0 : job->subjects[subject].info->n_vertices[BE_LEFT]);
+    size_t count = job->n_columns[subject][hemisphere], found = (size_t)cJSON_GetArraySize(numbers), vertex;
+    if (!cJSON_IsArray(numbers) || found != count)
+        return fail_answer(self, from, error, "%s.vertices holds %zu numbers, %zu are expected", side, found, count);
+    if (job->ask->rois && (size_t)cJSON_GetArraySize(index) != count)
+        return fail_answer(self, from, error, "%s.indices are not as many as %s.vertices", side, side);
+    index = index ? index->child : NULL;
+    cJSON_ArrayForEach(number, numbers) {
+        if (index && (!be_json_get_size(index, &vertex) || vertex != *column))
+            return fail_answer(self, from, error, "%s.indices are not those of the ROIs", side);
+        if (!remote_json_float(number, &values[*column++]))
+            return fail_answer(self, from, error, "%s.vertices holds what is no number", side);
+        index = index ? index->next : NULL;
+    }
+    return BE_OK;
+}
+
+/* It must be of the weights that the run began with: a server may get others at any time. */
+static be_status read_prediction(const predict_remote *self, const sent_picture *from, size_t subject, const cJSON *prediction,
+                                 be_error *error)
+{
+    const be_subject_info *info = self->job->subjects[subject].info;
+    const char *weights = cJSON_GetStringValue(member(member(prediction, "model"), "weights"));
+    be_status status = BE_OK;
+    if (!weights)
+        return fail_answer(self, from, error, "model.weights is no text");
+    if (strcmp(weights, info->weights_hash) != 0)
+        return be_fail(error, BE_ERROR_IO, "%s: the weights of %s have changed since the run began", remote_name(self->server),
+                       info->name);
+    for (int h = BE_LEFT; h < BE_HEMISPHERES && status == BE_OK && wants_vertices(self->job->ask); h++)
+        status = read_hemisphere(self, from, subject, (be_hemisphere)h, member(prediction, be_hemisphere_name((be_hemisphere)h)),
+                                 error);
+    return status;
+}
+
+static be_status read_predictions(predict_remote *self, const sent_picture *from, const remote_answer *answer, be_error *error)
+{
+    const predict_job *job = self->job;
+    bool several = job->n_subjects > 1;
+    cJSON *root = NULL;
+    be_error reason;
+    be_status status = remote_json_parse(answer->text, answer->size, &root, &reason);
+    if (status == BE_OK && several && cJSON_GetArraySize(member(root, "predictions")) != (int)job->n_subjects)
+        status = be_fail(&reason, BE_ERROR_FORMAT, "predictions is no list of one for each subject");
+    const cJSON *prediction = status != BE_OK ? NULL : several ? member(root, "predictions")->child : root;
+    if (status == BE_OK && job->ask->kind == KIND_JSON)
+        status = remote_json_split(answer->text, several, from->picture.about.name, self->texts, job->n_subjects, &reason);
+    if (status != BE_OK)
+        be_fail(error, status, "%s: /predict: %s: %s", remote_name(self->server), from->picture.about.name, reason.message);
+    for (size_t s = 0; s < job->n_subjects && status == BE_OK; s++, prediction = prediction->next)
+        status = read_prediction(self, from, s, prediction, error);
+    cJSON_Delete(root);
+    return status;
+}
+
+/* A picture the server refuses, in the words it would have been refused with here where there are such words. */
+static void note_refusal(const predict_remote *self, sent_picture *it, const remote_answer *answer)
+{
+    static const char ours[] = "image 0: "; /* the picture's name in the server's sentence */
+    const char *path = it->picture.about.name;
+    char *message = remote_message(answer);
+    it->picture.status = remote_status(answer->status);
+    if (message && strncmp(message, ours, sizeof ours - 1) == 0)
+        be_fail(&it->picture.error, it->picture.status, "%s: %s", path, message + sizeof ours - 1);
+    else
+        be_fail(&it->picture.error, it->picture.status, "%s: %s refuses it: %s", path, remote_name(self->server),
+                message ? message : "it does not say why");
+    free(message);
+}
+
+static bool is_refusal(unsigned status)
+{
+    return status == 413 || status == 415 || status == 422;
+}
+
+static be_status receive(predict_remote *self, size_t place, be_error *error)
+{
+    sent_picture *it = &self->places[place];
+    remote_answer answer;
+    be_status status = remote_receive(self->server, place, &answer, error);
+    if (status == BE_OK && is_refusal(answer.status)) {
+        note_refusal(self, it, &answer);
+        return BE_OK;
+    }
+    if (status == BE_OK)
+        status = remote_check(self->server, &answer, error);
+    return status == BE_OK ? read_predictions(self, it, &answer, error) : status;
+}
+
+/* --- one picture ---------------------------------------------------------------------------------- */
+
+be_status predict_remote_step(predict_job *job, be_error *error)
+{
+    predict_remote *self = job->remote;
+    size_t place = job->first % REMOTE_REQUESTS;
+    be_status status = BE_OK;
+    if (self->sent < job->first)
+        self->sent = job->first; /* an earlier run has those */
+    while (self->sent < job->ask->images.count && self->sent < job->first + REMOTE_REQUESTS && status == BE_OK)
+        status = send_next(self, error);
+    sent_picture *it = &self->places[place];
+    if (status == BE_OK && it->picture.status == BE_OK)
+        status = receive(self, place, error);
+    if (status != BE_OK)
+        return status;
+    const predict_answer answer = {.picture = &it->picture, .outputs = self->outputs, .texts = self->texts};
+    status = predict_write(job, &answer, 1, error);
+    be_mapped_file_close(&it->file);
+    for (size_t s = 0; s < job->n_subjects; s++) {
+        free(self->texts[s].bytes);
+        self->texts[s] = (be_text){0};
+    }
+    return status;
+}
