@@ -133,7 +133,7 @@ static const char *features_of(const be_backbone_info *info)
 {
     if (strcmp(info->kind, "dinov2") == 0)
         return "dinov2_q, dinov2, dinov2_q_cls, dinov2_cls/first-patch, dinov2_cls/class-token, at any layer";
-    return strcmp(info->kind, "clip") == 0 ? "clip, clip_cls" : info->name;
+    return strcmp(info->kind, "clip") == 0 ? "clip, clip_cls" : "layer4's output";
 }
 
 /* What a vision transformer has and a convolutional network has not. */
@@ -161,6 +161,9 @@ static be_status describe_backbone(const char *path, size_t heads, report *to, b
     tell_format(to, "backbone", "%s (%s) in %s's names", info.name, info.kind, info.naming);
     if (info.width)
         tell_transformer(to, &info);
+    else
+        tell_format(to, "shape", "%zu channels, %zu blocks, one token for %zu x %zu pixels", info.channels, info.depth,
+                    info.patch, info.patch);
     tell_format(to, "parameters", "%zu", info.parameters);
     tell_format(to, "features", "%s; %zu channels", features_of(&info), info.channels);
     if (*info.unverified)
