@@ -64,11 +64,26 @@ static be_status read_weights(reader *self, const char *key, yaml_node_t *node, 
     return reader_read_path(self, key, node, &((config_backbone *)base)->weights);
 }
 
+/* What a file is is read from the file; the key says what the administrator expects. */
 static be_status read_kind(reader *self, const char *key, yaml_node_t *node, void *base)
 {
-    (void)base; /* what a file is is read from the file; the key says what the administrator expects */
+    static const char *const kinds[] = {"dinov2", "clip", "resnet"};
     const char *text = reader_text(node);
-    return text && strcmp(text, "dinov2") == 0 ? BE_OK : reader_fail_key(self, node, key, "is none of: dinov2");
+    for (size_t i = 0; text && i < sizeof kinds / sizeof *kinds; i++) {
+        if (strcmp(text, kinds[i]) == 0) {
+            ((config_backbone *)base)->kind = kinds[i];
+            return BE_OK;
+        }
+    }
+    return reader_fail_key(self, node, key, "is none of: dinov2, clip, resnet");
+}
+
+static be_status read_activation(reader *self, const char *key, yaml_node_t *node, void *base)
+{
+    const char *text = reader_text(node);
+    if (text && be_activation_parse(text, &((config_backbone *)base)->activation, NULL) == BE_OK)
+        return BE_OK;
+    return reader_fail_key(self, node, key, "is none of: auto, quick_gelu, gelu");
 }
 
 static be_status read_heads(reader *self, const char *key, yaml_node_t *node, void *base)
@@ -79,7 +94,9 @@ static be_status read_heads(reader *self, const char *key, yaml_node_t *node, vo
 /* {NAME: {weights: FILE, kind: dinov2}, ...} */
 static be_status read_backbones(reader *self, const char *key, yaml_node_t *node, void *base)
 {
-    static const key_rule rules[] = {{"weights", read_weights}, {"kind", read_kind}, {"heads", read_heads}};
+    static const key_rule rules[] = {
+        {"weights", read_weights}, {"kind", read_kind}, {"heads", read_heads}, {"activation", read_activation},
+    };
     config *to = base;
     void *memory;
     if (node->type != YAML_MAPPING_NODE)

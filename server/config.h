@@ -5,12 +5,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "core/backbone/backbone.h"
 #include "core/base/error.h"
 #include "core/image/image.h"
 
 typedef struct config_backbone {
     char *name, *weights;
-    size_t heads;   /* 0: found from the file */
+    const char *kind;          /* what the file must be of; NULL: anything known */
+    size_t heads;              /* 0: found from the file */
+    be_activation activation;  /* CLIP's */
 } config_backbone;
 
 typedef struct config_subject {

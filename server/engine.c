@@ -37,8 +37,10 @@ static be_status open_model(engine *self, const config *from, size_t backbone, b
         paths[count++] = from->subjects[i].weights;
     }
     if (count > 0) { /* a backbone nobody reads from is not loaded */
-        be_model_options options = {.backbone = source->weights, .backbone_options = {.heads = source->heads},
-                                    .subjects = paths, .n_subjects = count, .names = names};
+        be_model_options options = {
+            .backbone = source->weights, .subjects = paths, .n_subjects = count, .names = names,
+            .backbone_options = {.heads = source->heads, .activation = source->activation, .kind = source->kind},
+        };
         be_session_options session = {.threads = from->threads, .tokens = from->tokens, .isa = from->isa};
         status = be_model_open(&options, &self->models[self->n_models], error);
         if (status == BE_OK)

@@ -35,6 +35,7 @@ static void add_subject(be_json *json, cJSON *list, const engine *served, size_t
     be_json_text(json, object, "backbone", backbone->name);
     be_json_text(json, object, "backbone_weights", be_model_backbone_hash(model));
     be_json_number(json, object, "backbone_heads", (double)backbone->heads);
+    be_json_text(json, object, "backbone_activation", be_activation_name(backbone->activation));
     be_json_text(json, object, "backbone_unverified", backbone->unverified);
     be_json_text(json, object, "weights", info->weights_hash);
     be_json_text(json, object, "features", be_features_name(info->member[0].tap.features));

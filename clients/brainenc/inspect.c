@@ -128,6 +128,29 @@ static be_status describe_checkpoint(const be_tensor_file *file, report *to, be_
     return BE_OK;
 }
 
+/* What can be read from a backbone, in the words of `backbone_arch`. */
+static const char *features_of(const be_backbone_info *info)
+{
+    if (strcmp(info->kind, "dinov2") == 0)
+        return "dinov2_q, dinov2, dinov2_q_cls, dinov2_cls/first-patch, dinov2_cls/class-token, at any layer";
+    return strcmp(info->kind, "clip") == 0 ? "clip, clip_cls" : "layer4's output";
+}
+
+/* What a vision transformer has and a convolutional network has not. */
+static void tell_transformer(report *to, const be_backbone_info *info)
+{
+    char registers[40] = "";
+    if (info->registers)
+        snprintf(registers, sizeof registers, ", %zu register tokens", info->registers);
+    tell_format(to, "shape", "width %zu, %zu blocks, %zu heads, feed-forward %zu (%s), patches of %zu pixels%s", info->width,
+                info->depth, info->heads, info->hidden, be_activation_name(info->activation), info->patch, registers);
+    if (info->image_size)
+        tell_format(to, "positions", "%zu x %zu, for pictures of %zu x %zu pixels alone", info->position_grid,
+                    info->position_grid, info->image_size, info->image_size);
+    else
+        tell_format(to, "positions", "%zu x %zu, resampled for other grids", info->position_grid, info->position_grid);
+}
+
 static be_status describe_backbone(const char *path, size_t heads, report *to, be_error *error)
 {
     be_backbone_info info;
@@ -136,11 +159,13 @@ static be_status describe_backbone(const char *path, size_t heads, report *to, b
         return status;
     begin(to, path, "a vision backbone");
     tell_format(to, "backbone", "%s (%s) in %s's names", info.name, info.kind, info.naming);
-    tell_format(to, "shape", "width %zu, %zu blocks, %zu heads, feed-forward %zu, patches of %zu pixels", info.channels,
-                info.depth, info.heads, info.hidden, info.patch);
-    tell_format(to, "positions", "%zu x %zu, resampled for other grids", info.position_grid, info.position_grid);
+    if (info.width)
+        tell_transformer(to, &info);
+    else
+        tell_format(to, "shape", "%zu channels, %zu blocks, one token for %zu x %zu pixels", info.channels, info.depth,
+                    info.patch, info.patch);
     tell_format(to, "parameters", "%zu", info.parameters);
-    tell(to, "features", "dinov2_q at any layer");
+    tell_format(to, "features", "%s; %zu channels", features_of(&info), info.channels);
     if (*info.unverified)
         tell(to, "unverified", info.unverified);
     return BE_OK;

@@ -150,6 +150,8 @@ static be_status hash_run(const predict_job *self, char hash[BE_HASH_SIZE], be_e
     for (size_t s = 0; s < self->n_subjects; s++) {
         const predict_subject *subject = &self->subjects[s];
         be_text_add_format(&text, "%s %s %zu ", subject->info->weights_hash, subject->backbone_hash, subject->backbone_heads);
+        be_text_add(&text, subject->backbone_activation);
+        be_text_add(&text, " ");
         be_text_add(&text, subject->isa);
         be_text_add(&text, " ");
         be_text_add(&text, subject->version);

@@ -73,7 +73,8 @@ static void describe_subjects(const predict_local *self, predict_job *job)
         job->subjects[s] = (predict_subject){
             .info = be_subject_get_info(be_model_subject(model, s)), .backbone_hash = be_model_backbone_hash(model),
             .backbone_unverified = be_model_backbone(model)->unverified, .isa = be_session_isa(self->engine.session),
-            .version = "brainenc " BRAINENC_VERSION, .backbone_heads = be_model_backbone(model)->heads};
+            .version = "brainenc " BRAINENC_VERSION, .backbone_heads = be_model_backbone(model)->heads,
+            .backbone_activation = be_activation_name(be_model_backbone(model)->activation)};
 }
 
 be_status predict_local_open(predict_job *job, be_error *error)

@@ -77,6 +77,8 @@ static be_status read_subject(const place *where, const cJSON *entry, predict_su
     if (status == BE_OK)
         status = read_count(where, entry, "backbone_heads", MOST_HEADS, &to->backbone_heads, error);
     if (status == BE_OK)
+        status = read_text(where, entry, "backbone_activation", &to->backbone_activation, error);
+    if (status == BE_OK)
         status = read_text(where, entry, "isa", &to->isa, error);
     if (status == BE_OK)
         status = read_text(where, entry, "version", &to->version, error);

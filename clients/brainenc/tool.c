@@ -42,13 +42,14 @@ int tool_usage(const char *format, ...)
 /* --- options -------------------------------------------------------------------------------------- */
 
 enum { OPTION_BACKBONE = 128, OPTION_SUBJECT, OPTION_FIT, OPTION_THREADS, OPTION_HEADS, OPTION_TOKENS, OPTION_PIXELS,
-       OPTION_ISA };
+       OPTION_ISA, OPTION_ACTIVATION };
 
 const struct option compute_long_options[N_COMPUTE_OPTIONS] = {
     {"backbone", required_argument, NULL, OPTION_BACKBONE}, {"subject", required_argument, NULL, OPTION_SUBJECT},
     {"fit", required_argument, NULL, OPTION_FIT},           {"threads", required_argument, NULL, OPTION_THREADS},
     {"backbone-heads", required_argument, NULL, OPTION_HEADS}, {"max-tokens", required_argument, NULL, OPTION_TOKENS},
     {"max-pixels", required_argument, NULL, OPTION_PIXELS}, {"isa", required_argument, NULL, OPTION_ISA},
+    {"backbone-activation", required_argument, NULL, OPTION_ACTIVATION},
 };
 
 void compute_options_default(compute_options *options)
@@ -88,6 +89,15 @@ static bool set_fit(compute_options *options, const char *value)
     return false;
 }
 
+static bool set_activation(compute_options *options, const char *value)
+{
+    be_error error;
+    if (be_activation_parse(value, &options->activation, &error) == BE_OK)
+        return true;
+    tool_usage("--backbone-activation: %s", error.message);
+    return false;
+}
+
 bool compute_option(compute_options *options, int option, const char *value, int *code)
 {
     bool good = true;
@@ -100,6 +110,7 @@ bool compute_option(compute_options *options, int option, const char *value, int
     case OPTION_TOKENS: good = parse_count("max-tokens", value, 1 << 20, &options->tokens); break;
     case OPTION_PIXELS: good = parse_count("max-pixels", value, (size_t)1 << 32, &options->pixels); break;
     case OPTION_ISA: options->isa = value; break;
+    case OPTION_ACTIVATION: good = set_activation(options, value); break;
     default: return false;
     }
     *code = good ? EXIT_DONE : EXIT_USAGE;
@@ -126,7 +137,8 @@ be_status open_engine(const compute_options *options, engine *it, be_error *erro
         return be_fail(error, BE_ERROR_ARGUMENT, "--backbone is missing: the backbone's weights file");
     if (options->n_subjects == 0)
         return be_fail(error, BE_ERROR_ARGUMENT, "--subject is missing: a subject file, made by `brainenc import`");
-    be_model_options model = {.backbone = options->backbone, .backbone_options = {.heads = options->heads},
+    be_model_options model = {.backbone = options->backbone,
+                              .backbone_options = {.heads = options->heads, .activation = options->activation},
                               .subjects = options->subjects, .n_subjects = options->n_subjects};
     be_session_options session = {.threads = options->threads, .tokens = options->tokens, .isa = options->isa};
     be_status status = be_model_open(&model, &it->model, error);

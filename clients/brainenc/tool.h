@@ -40,20 +40,22 @@ typedef struct compute_options {
     const char *backbone, *isa;
     const char *subjects[MOST_SUBJECTS];
     size_t n_subjects, heads, threads, tokens, pixels;
+    be_activation activation;
     be_fit fit;
 } compute_options;
 
 void compute_options_default(compute_options *options);
 
 /* The long options of compute_options, to be copied to the front of a command's own; none has a value above 255. */
-enum { N_COMPUTE_OPTIONS = 8 };
+enum { N_COMPUTE_OPTIONS = 9 };
 extern const struct option compute_long_options[N_COMPUTE_OPTIONS];
 #define COMPUTE_HELP \
-    "  --backbone FILE     the backbone's weights: DINOv2 in Meta's .pth or Hugging Face's .safetensors\n" \
+    "  --backbone FILE     the backbone's weights: DINOv2 or CLIP, as Meta, OpenAI or Hugging Face name the tensors\n" \
     "  --subject FILE      the subject's weights (`brainenc import` makes them)\n" \
     "  --fit HOW           crop (default), stretch, pad or native: pictures that are no squares of the training size\n" \
     "  --threads N         default: as many as there are processors\n" \
     "  --backbone-heads N  the backbone's attention heads, where its file does not tell\n" \
+    "  --backbone-activation NAME  CLIP's: auto (default), quick_gelu or gelu\n" \
     "  --max-tokens N      the largest token grid (default 1369)\n" \
     "  --max-pixels N      the largest picture, before decoding (default 40000000)\n" \
     "  --isa NAME          auto (default), avx512, avx2 or generic\n"

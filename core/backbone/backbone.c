@@ -8,7 +8,7 @@
 
 /* One row for each kind of backbone. */
 static const be_backbone_kind *const kinds[] = {
-    &be_backbone_dinov2,
+    &be_backbone_dinov2, &be_backbone_clip,
 };
 enum { N_KINDS = sizeof kinds / sizeof *kinds };
 
@@ -50,13 +50,20 @@ bool be_features_is_class(be_features features)
     return feature_rows[features].class_token;
 }
 
+static const char *const activation_names[] = {
+    [BE_ACTIVATION_AUTO] = "auto", [BE_ACTIVATION_QUICK_GELU] = "quick_gelu", [BE_ACTIVATION_GELU] = "gelu",
+    [BE_ACTIVATION_SWIGLU] = "swiglu",
+};
+
+const char *be_activation_name(be_activation activation)
+{
+    return activation_names[activation];
+}
+
 be_status be_activation_parse(const char *text, be_activation *activation, be_error *error)
 {
-    static const char *const names[] = {
-        [BE_ACTIVATION_AUTO] = "auto", [BE_ACTIVATION_QUICK_GELU] = "quick_gelu", [BE_ACTIVATION_GELU] = "gelu",
-    };
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        if (strcmp(text, names[i]) == 0) {
+    for (size_t i = 0; i < BE_ACTIVATION_SWIGLU; i++) {
+        if (strcmp(text, activation_names[i]) == 0) {
             *activation = (be_activation)i;
             return BE_OK;
         }
@@ -78,6 +85,9 @@ static be_status recognise(const be_tensor_file *file, const be_backbone_options
         *kind = kinds[i];
         if (asked && strcmp(asked, kinds[i]->name) != 0)
             return be_fail(error, BE_ERROR_FORMAT, "%s: is a %s backbone, not the %.40s it is said to be", path, kinds[i]->name, asked);
+        if (options && options->activation != BE_ACTIVATION_AUTO && kinds[i] != &be_backbone_clip)
+            return be_fail(error, BE_ERROR_ARGUMENT, "%s: is a %s backbone, whose activation is no choice (activation)", path,
+                           kinds[i]->name);
         for (size_t t = 0; t < n_taps; t++) {
             if (!kinds[i]->offers(taps[t].features))
                 return be_fail(error, BE_ERROR_FORMAT, "%s: is a %s backbone, which has no %s features", path, kinds[i]->name,

@@ -42,14 +42,25 @@ typedef struct be_tap {
     bool dilation; /* ResNet: layer4 keeps its stride of 1 and is dilated by 2 */
 } be_tap;
 
-enum { BE_BACKBONE_NAME_SIZE = 64, BE_BACKBONE_NOTE_SIZE = 160 };
+/* CLIP's activation: OpenAI's weights were trained with QuickGELU, open_clip from 2.29 on builds plain GELU for them. SwiGLU
+ * is told by the tensors (the largest DINOv2) and no choice. */
+typedef enum be_activation { BE_ACTIVATION_AUTO, BE_ACTIVATION_QUICK_GELU, BE_ACTIVATION_GELU, BE_ACTIVATION_SWIGLU } be_activation;
+/* "auto", "quick_gelu", "gelu"; BE_ERROR_ARGUMENT naming them otherwise. */
+be_status be_activation_parse(const char *text, be_activation *activation, be_error *error);
+/* Those words and "swiglu". */
+const char *be_activation_name(be_activation activation);
+
+enum { BE_BACKBONE_NAME_SIZE = 64, BE_BACKBONE_NOTE_SIZE = 256 };
 
 typedef struct be_backbone_info {
     const char *kind;                  /* "dinov2", "clip", "resnet" */
     char name[BE_BACKBONE_NAME_SIZE];  /* "dinov2_vitb14"; "dinov2_vit96x4" for a width and depth nobody published */
     const char *naming;                /* whose tensor names the file has: "Meta", "Hugging Face" */
     size_t channels, depth, heads;     /* of the feature map; blocks; attention heads */
+    size_t width;                      /* of the tokens inside (CLIP's are projected to channels); 0: there are none */
     size_t hidden;                     /* width of the feed-forward part */
+    be_activation activation;          /* of the feed-forward part; BE_ACTIVATION_AUTO: there is none */
+    size_t registers;                  /* tokens between the class token and the patches that belong to no patch */
     size_t patch;                      /* pixels a token is wide and high */
     size_t position_grid;              /* the position table is for position_grid x position_grid tokens; 0: there is none */
     size_t image_size;                 /* pixels a side of the only images it takes (CLIP: 224); 0: any */
@@ -57,11 +68,6 @@ typedef struct be_backbone_info {
     size_t blocks_needed;              /* whole blocks that are computed for the deepest tap */
     char unverified[BE_BACKBONE_NOTE_SIZE]; /* "" or what was assumed and no golden case covers */
 } be_backbone_info;
-
-/* CLIP's activation: OpenAI's weights were trained with QuickGELU, open_clip from 2.29 on builds plain GELU for them. */
-typedef enum be_activation { BE_ACTIVATION_AUTO, BE_ACTIVATION_QUICK_GELU, BE_ACTIVATION_GELU } be_activation;
-/* "auto", "quick_gelu", "gelu"; BE_ERROR_ARGUMENT naming them otherwise. */
-be_status be_activation_parse(const char *text, be_activation *activation, be_error *error);
 
 typedef struct be_backbone_options {
     size_t heads; /* 0: from config.json beside a Hugging Face file, else width / 64, else 12 (marked unverified) */
@@ -94,8 +100,8 @@ size_t be_backbone_arena_bytes(const be_backbone *backbone, size_t tokens);
 size_t be_backbone_scratch_bytes(const be_backbone *backbone, size_t tokens);
 
 /* Runs the backbone on one image. `constants` are those of the image's grid. features[i] is for tap i of be_backbone_open:
- * [rows * columns][channels], tokens row-major ([1][channels] for a class token), owned by the caller. `arena` holds the buffers of this image; what it
- * held is lost. */
+ * [rows * columns][channels], tokens row-major ([1][channels] for a class token), owned by the caller. `arena` holds the
+ * buffers of this image; what it held is lost. BE_ERROR_ARGUMENT when the image is not of the one size a backbone takes. */
 be_status be_backbone_run(const be_backbone *backbone, const be_team *team, be_arena *arena, const be_image *image,
                           const float *constants, float *const *features, be_error *error);
 

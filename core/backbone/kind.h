@@ -32,6 +32,7 @@ struct be_backbone {
     be_backbone_info info;
 };
 
-extern const be_backbone_kind be_backbone_dinov2; /* vit.c */
+extern const be_backbone_kind be_backbone_dinov2; /* dinov2.c */
+extern const be_backbone_kind be_backbone_clip;   /* clip.c */
 
 #endif

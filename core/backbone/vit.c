@@ -6,43 +6,27 @@
 #include "core/compute/attention.h"
 #include "core/compute/product.h"
 
-static const float norm_epsilon = 1e-6f;
 enum { COLOURS = 3 };
 
-/* The buffers of one image, T = 1 + grid cells rows (the class token first). */
-typedef struct buffers {
-    float *x;        /* [T][C]: the residual stream */
-    float *qkv;      /* [T][3C] */
-    float *attended; /* [T][C]: the heads' outputs */
-} buffers;
-
-typedef struct run {
-    const vit *model;
-    const be_team *team;
-    const be_image *image;
-    const float *positions; /* [cells][C] */
-    size_t rows, columns, tokens;
-    buffers at;
-    size_t panels;          /* of token rows */
-    size_t block;           /* the one being computed */
-    float *features;        /* of the tap being read */
-    float normal[COLOURS][256];
-} run;
-
-static buffers lay_out(const vit *model, size_t tokens, be_arena *arena)
+/* The buffers of one image; the same call counts what they need (be_arena). */
+static void lay_out(vit_run *self, be_arena *arena)
 {
-    buffers at;
-    at.x = be_arena_floats(arena, tokens * model->width);
-    at.qkv = be_arena_floats(arena, tokens * 3 * model->width);
-    at.attended = be_arena_floats(arena, tokens * model->width);
-    return at;
+    size_t floats = self->tokens * self->model->width;
+    self->x = be_arena_floats(arena, floats);
+    self->qkv = be_arena_floats(arena, 3 * floats);
+    self->attended = be_arena_floats(arena, floats);
+}
+
+static void normalise(const vit_run *self, const vit_norm *norm, const float *in, float *out, size_t rows)
+{
+    self->team->kernels->layer_norm(out, in, norm->gain, norm->bias, rows, self->model->width, self->model->epsilon);
 }
 
 /* --- image to tokens ------------------------------------------------------------------------------ */
 
 /* The normalised pixels of the patch at (row, column) as one row of the patch product: [colour][y][x]; zero outside the
  * image, which is the padding to whole patches. */
-static void gather_patch(const run *self, size_t row, size_t column, float *out)
+static void gather_patch(const vit_run *self, size_t row, size_t column, float *out)
 {
     size_t patch = self->model->patch;
     const be_image *image = self->image;
@@ -56,188 +40,272 @@ static void gather_patch(const run *self, size_t row, size_t column, float *out)
     }
 }
 
-/* A panel of grid cells: x[1 + cell] = patch pixels times the patch weights + bias + position. */
+/* A panel of grid cells: x = position + patch pixels times the patch weights. */
 static void embed(void *context, size_t panel, size_t worker)
 {
-    const run *self = context;
+    const vit_run *self = context;
     const vit *model = self->model;
-    const be_kernels *kernels = self->team->kernels;
-    size_t cells = self->tokens - 1, inner = COLOURS * model->patch * model->patch, width = model->width;
-    size_t first = be_panel_start(cells, be_panels(cells), panel);
-    size_t count = be_panel_start(cells, be_panels(cells), panel + 1) - first;
+    size_t inner = COLOURS * model->patch * model->patch, width = model->width;
+    size_t first = be_panel_start(self->cells, be_panels(self->cells), panel);
+    size_t count = be_panel_start(self->cells, be_panels(self->cells), panel + 1) - first;
     be_arena *scratch = &self->team->scratch[worker];
     be_arena_reset(scratch);
-    float *pixels = be_arena_floats(scratch, count * inner);
+    float *pixels = be_arena_floats(scratch, count * inner), *x = self->x + (model->leading + first) * width;
     for (size_t i = 0; i < count; i++)
         gather_patch(self, (first + i) / self->columns, (first + i) % self->columns, pixels + i * inner);
-    float *x = self->at.x + (1 + first) * width;
-    be_product_transposed(x, width, pixels, inner, model->patch_weight, inner, count, width, inner, 1.0f, false);
-    kernels->residual_add(x, self->positions + first * width, model->patch_bias, NULL, count, width);
+    memcpy(x, self->positions + first * width, count * width * sizeof *x);
+    be_product_transposed(x, width, pixels, inner, model->patches.weight, inner, count, width, inner, 1.0f, true);
+    if (model->first_norm.gain)
+        normalise(self, &model->first_norm, x, x, count);
+}
+
+be_status vit_begin(vit_run *self, const vit *model, const be_team *team, be_arena *arena, const be_image *image,
+                    const float *positions, be_error *error)
+{
+    size_t rows;
+    *self = (vit_run){.model = model, .team = team, .image = image, .positions = positions};
+    be_backbone_grid(&model->base, image->width, image->height, &rows, &self->columns);
+    self->cells = rows * self->columns;
+    self->tokens = model->leading + self->cells;
+    be_arena_reset(arena);
+    lay_out(self, arena);
+    if (arena->overflowed)
+        return be_fail(error, BE_ERROR_LIMIT, "tokens: the image has more (%zu) than this session was made for", self->cells);
+    be_image_normalisation(self->normal);
+    memcpy(self->x, model->leading_tokens, model->leading * model->width * sizeof(float));
+    if (model->first_norm.gain)
+        normalise(self, &model->first_norm, self->x, self->x, model->leading);
+    be_team_run(team, BE_STAGE_EMBED, be_panels(self->cells), embed, self);
+    return BE_OK;
 }
 
 /* --- blocks --------------------------------------------------------------------------------------- */
 
-/* qkv = LN1(x) Wqkv' + b of a panel of tokens. */
-static void project(const run *self, size_t block_number, size_t first, size_t count, be_arena *scratch)
+/* What the tasks of a block work on: `count` tokens from `first` on. */
+typedef struct block_job {
+    const vit_run *run;
+    const vit_block *block;
+    size_t first, count;
+} block_job;
+
+/* The tokens of one task of it. */
+static size_t panel_of(const block_job *self, size_t panel, size_t *first)
 {
-    const vit_block *block = &self->model->blocks[block_number];
-    const be_kernels *kernels = self->team->kernels;
-    size_t width = self->model->width;
-    float *normal = be_arena_floats(scratch, count * width);
-    float *qkv = self->at.qkv + first * 3 * width;
-    kernels->layer_norm(normal, self->at.x + first * width, block->norm1_gain, block->norm1_bias, count, width, norm_epsilon);
-    be_product_transposed(qkv, 3 * width, normal, width, block->qkv_weight, width, count, 3 * width, width, 1.0f, false);
-    kernels->bias_add(qkv, block->qkv_bias, count, 3 * width, 3 * width);
+    size_t panels = be_panels(self->count), start = be_panel_start(self->count, panels, panel);
+    *first = self->first + start;
+    return be_panel_start(self->count, panels, panel + 1) - start;
 }
 
+/* qkv = norm1(x) Wqkv' + b of a panel of tokens. */
 static void project_panel(void *context, size_t panel, size_t worker)
 {
-    const run *self = context;
-    size_t first = be_panel_start(self->tokens, self->panels, panel);
-    be_arena_reset(&self->team->scratch[worker]);
-    project(self, self->block, first, be_panel_start(self->tokens, self->panels, panel + 1) - first,
-            &self->team->scratch[worker]);
+    const block_job *self = context;
+    const vit_run *run = self->run;
+    const vit_linear *layer = &self->block->qkv;
+    size_t width = run->model->width, first, count = panel_of(self, panel, &first);
+    be_arena *scratch = &run->team->scratch[worker];
+    be_arena_reset(scratch);
+    float *normal = be_arena_floats(scratch, count * width), *qkv = run->qkv + first * 3 * width;
+    normalise(run, &self->block->norm1, run->x + first * width, normal, count);
+    be_product_transposed(qkv, 3 * width, normal, width, layer->weight, width, count, 3 * width, width, 1.0f, false);
+    run->team->kernels->bias_add(qkv, layer->bias, count, 3 * width, 3 * width);
+}
+
+void vit_project(vit_run *self, size_t block)
+{
+    block_job job = {self, &self->model->blocks[block], 0, self->tokens};
+    be_team_run(self->team, BE_STAGE_PROJECT, be_panels(job.count), project_panel, &job);
+}
+
+/* Of the rows before the activation: SwiGLU's are twice as long. */
+static size_t widened(const vit *model)
+{
+    return model->activation == BE_ACTIVATION_SWIGLU ? 2 * model->hidden : model->hidden;
+}
+
+static void activate(const vit_run *run, float *hidden, const float *bias, size_t count)
+{
+    const be_kernels *kernels = run->team->kernels;
+    switch (run->model->activation) {
+    case BE_ACTIVATION_QUICK_GELU: kernels->bias_quick_gelu(hidden, bias, count, run->model->hidden); break;
+    case BE_ACTIVATION_SWIGLU: kernels->bias_swiglu(hidden, bias, count, run->model->hidden); break;
+    default: kernels->bias_gelu(hidden, bias, count, run->model->hidden); break;
+    }
 }
 
 /* What follows the attention, for a panel of tokens: the output projection and the feed-forward part, each with its
  * LayerScale and residual. */
 static void finish_panel(void *context, size_t panel, size_t worker)
 {
-    const run *self = context;
-    const vit *model = self->model;
-    const vit_block *block = &model->blocks[self->block];
-    const be_kernels *kernels = self->team->kernels;
-    size_t width = model->width, hidden_width = model->hidden;
-    size_t first = be_panel_start(self->tokens, self->panels, panel);
-    size_t count = be_panel_start(self->tokens, self->panels, panel + 1) - first;
-    be_arena *scratch = &self->team->scratch[worker];
+    const block_job *self = context;
+    const vit_run *run = self->run;
+    const vit_block *block = self->block;
+    const be_kernels *kernels = run->team->kernels;
+    size_t width = run->model->width, inner = run->model->hidden, wide = widened(run->model);
+    size_t first, count = panel_of(self, panel, &first);
+    be_arena *scratch = &run->team->scratch[worker];
     be_arena_reset(scratch);
-    float *branch = be_arena_floats(scratch, count * width), *hidden = be_arena_floats(scratch, count * hidden_width);
-    float *x = self->at.x + first * width;
-    be_product_transposed(branch, width, self->at.attended + first * width, width, block->out_weight, width, count, width,
-                          width, 1.0f, false);
-    kernels->residual_add(x, branch, block->out_bias, block->scale1, count, width);
-    kernels->layer_norm(branch, x, block->norm2_gain, block->norm2_bias, count, width, norm_epsilon);
-    be_product_transposed(hidden, hidden_width, branch, width, block->hidden_weight, width, count, hidden_width, width, 1.0f,
-                          false);
-    kernels->bias_gelu(hidden, block->hidden_bias, count, hidden_width);
-    be_product_transposed(branch, width, hidden, hidden_width, block->narrow_weight, hidden_width, count, width, hidden_width,
-                          1.0f, false);
-    kernels->residual_add(x, branch, block->narrow_bias, block->scale2, count, width);
+    float *branch = be_arena_floats(scratch, count * width), *hidden = be_arena_floats(scratch, count * wide);
+    float *x = run->x + first * width, *attended = run->attended + first * width;
+    be_product_transposed(branch, width, attended, width, block->out.weight, width, count, width, width, 1.0f, false);
+    kernels->residual_add(x, branch, block->out.bias, block->scale1, count, width);
+    normalise(run, &block->norm2, x, branch, count);
+    be_product_transposed(hidden, wide, branch, width, block->widen.weight, width, count, wide, width, 1.0f, false);
+    activate(run, hidden, block->widen.bias, count);
+    be_product_transposed(branch, width, hidden, wide, block->narrow.weight, inner, count, width, inner, 1.0f, false);
+    kernels->residual_add(x, branch, block->narrow.bias, block->scale2, count, width);
 }
 
-static void run_block(run *self)
+void vit_finish(vit_run *self, size_t block, size_t first, size_t count)
 {
     const vit *model = self->model;
     size_t width = model->width, head_width = width / model->heads;
-    be_team_run(self->team, BE_STAGE_PROJECT, self->panels, project_panel, self);
     be_attention attention = {
-        .q = self->at.qkv, .k = self->at.qkv + width, .v = self->at.qkv + 2 * width, .out = self->at.attended,
+        .q = self->qkv + first * 3 * width, .k = self->qkv + width, .v = self->qkv + 2 * width,
+        .out = self->attended + first * width,
         .q_stride = 3 * width, .k_stride = 3 * width, .v_stride = 3 * width, .out_stride = width,
-        .queries = self->tokens, .tokens = self->tokens, .heads = model->heads, .head_width = head_width,
+        .queries = count, .tokens = self->tokens, .heads = model->heads, .head_width = head_width,
         .scale = 1.0f / sqrtf((float)head_width),
     };
+    block_job job = {self, &model->blocks[block], first, count};
     be_attention_run(self->team, &attention);
-    be_team_run(self->team, BE_STAGE_FEED_FORWARD, self->panels, finish_panel, self);
+    be_team_run(self->team, BE_STAGE_FEED_FORWARD, be_panels(count), finish_panel, &job);
 }
 
 /* --- features ------------------------------------------------------------------------------------- */
 
-/* A panel of grid cells of `dinov2_q`: LN1(x) Wq' + bq of the block x is about to enter; the class token is left out. */
-static void read_queries(void *context, size_t panel, size_t worker)
+bool vit_reads_queries(be_features features)
 {
-    const run *self = context;
-    const vit_block *block = &self->model->blocks[self->block];
-    const be_kernels *kernels = self->team->kernels;
-    size_t width = self->model->width, cells = self->tokens - 1;
-    size_t first = be_panel_start(cells, be_panels(cells), panel);
-    size_t count = be_panel_start(cells, be_panels(cells), panel + 1) - first;
-    be_arena *scratch = &self->team->scratch[worker];
-    be_arena_reset(scratch);
-    float *normal = be_arena_floats(scratch, count * width), *out = self->features + first * width;
-    kernels->layer_norm(normal, self->at.x + (1 + first) * width, block->norm1_gain, block->norm1_bias, count, width,
-                        norm_epsilon);
-    be_product_transposed(out, width, normal, width, block->qkv_weight, width, count, width, width, 1.0f, false);
-    kernels->bias_add(out, block->qkv_bias, count, width, width);
+    return features == BE_FEATURES_DINOV2_Q || features == BE_FEATURES_DINOV2_Q_CLS;
 }
 
-static be_status vit_run(const be_backbone *backbone, const be_team *team, be_arena *arena, const be_image *image,
-                         const float *positions, float *const *features, be_error *error)
+bool vit_ignores_layer(be_features features)
 {
-    const vit *model = (const vit *)backbone;
-    run self = {.model = model, .team = team, .image = image, .positions = positions};
-    be_backbone_grid(backbone, image->width, image->height, &self.rows, &self.columns);
-    self.tokens = 1 + self.rows * self.columns;
-    self.panels = be_panels(self.tokens);
-    be_arena_reset(arena);
-    self.at = lay_out(model, self.tokens, arena);
-    if (arena->overflowed)
-        return be_fail(error, BE_ERROR_LIMIT, "tokens: the image has more (%zu) than this session was made for",
-                       self.tokens - 1);
-    be_image_normalisation(self.normal);
-    memcpy(self.at.x, model->class_token, model->width * sizeof(float));
-    be_team_run(team, BE_STAGE_EMBED, be_panels(self.tokens - 1), embed, &self);
-    for (self.block = 0; self.block <= model->last_block; self.block++) {
+    return features == BE_FEATURES_CLIP || features == BE_FEATURES_CLIP_CLS;
+}
+
+/* The tokens that a tap reads. */
+static size_t tap_rows(const vit_run *self, be_features features, size_t *first)
+{
+    bool class_token = be_features_is_class(features) && features != BE_FEATURES_DINOV2_CLS_FIRST_PATCH;
+    *first = class_token ? 0 : self->model->leading;
+    return be_features_is_class(features) ? 1 : self->cells;
+}
+
+/* One tap: a norm of some tokens, then a linear layer unless its weight is NULL. */
+typedef struct reading {
+    const vit_run *run;
+    const vit_norm *norm;
+    const float *weight, *bias; /* [channels][C], [channels] or NULL */
+    size_t first, count, channels;
+    float *out;                 /* [count][channels] */
+} reading;
+
+static void read_panel(void *context, size_t panel, size_t worker)
+{
+    const reading *self = context;
+    const vit_run *run = self->run;
+    size_t width = run->model->width, panels = be_panels(self->count), start = be_panel_start(self->count, panels, panel);
+    size_t count = be_panel_start(self->count, panels, panel + 1) - start;
+    const float *x = run->x + (self->first + start) * width;
+    float *out = self->out + start * self->channels;
+    if (!self->weight) {
+        normalise(run, self->norm, x, out, count);
+        return;
+    }
+    be_arena *scratch = &run->team->scratch[worker];
+    be_arena_reset(scratch);
+    float *normal = be_arena_floats(scratch, count * width);
+    normalise(run, self->norm, x, normal, count);
+    be_product_transposed(out, self->channels, normal, width, self->weight, width, count, self->channels, width, 1.0f, false);
+    if (self->bias)
+        run->team->kernels->bias_add(out, self->bias, count, self->channels, self->channels);
+}
+
+/* Tap number `tap` from the tokens as they are now. */
+static void read_tokens(const vit_run *self, size_t tap, float *out)
+{
+    const vit *model = self->model;
+    reading job = {.run = self, .channels = model->width, .out = out};
+    job.count = tap_rows(self, model->taps[tap].features, &job.first);
+    if (vit_reads_queries(model->taps[tap].features)) {
+        const vit_block *block = &model->blocks[model->n_blocks];
+        job.norm = &block->norm1, job.weight = block->qkv.weight, job.bias = block->qkv.bias;
+    } else {
+        job.norm = &model->last_norm, job.weight = model->projection;
+        if (model->projection)
+            job.channels = model->channels;
+    }
+    be_team_run(self->team, BE_STAGE_FEATURES, be_panels(job.count), read_panel, &job);
+}
+
+/* The same for queries that were computed with a whole block. */
+static void copy_queries(const vit_run *self, size_t tap, float *out)
+{
+    size_t width = self->model->width, first, count = tap_rows(self, self->model->taps[tap].features, &first);
+    for (size_t i = 0; i < count; i++)
+        memcpy(out + i * width, self->qkv + (first + i) * 3 * width, width * sizeof *out);
+}
+
+/* The tokens that the taps after the last whole block read: no other needs to come out of it. */
+static size_t last_rows(const vit_run *self, size_t *first)
+{
+    size_t end = 0;
+    *first = self->tokens;
+    for (size_t tap = 0; tap < self->model->n_taps; tap++) {
+        size_t start, count = tap_rows(self, self->model->taps[tap].features, &start);
+        if (self->model->taps[tap].blocks != self->model->n_blocks)
+            continue;
+        *first = start < *first ? start : *first;
+        end = start + count > end ? start + count : end;
+    }
+    return end - *first;
+}
+
+be_status vit_run_image(const vit *model, const be_team *team, be_arena *arena, const be_image *image, const float *positions,
+                        float *const *features, be_error *error)
+{
+    vit_run self;
+    be_status status = vit_begin(&self, model, team, arena, image, positions, error);
+    if (status != BE_OK)
+        return status;
+    for (size_t done = 0; done <= model->n_blocks; done++) {
+        bool last = done == model->n_blocks;
         for (size_t tap = 0; tap < model->n_taps; tap++) {
-            if (model->tap_blocks[tap] != self.block)
-                continue;
-            self.features = features[tap];
-            be_team_run(team, BE_STAGE_FEATURES, be_panels(self.tokens - 1), read_queries, &self);
+            if (model->taps[tap].blocks == done && (last || !vit_reads_queries(model->taps[tap].features)))
+                read_tokens(&self, tap, features[tap]);
         }
-        if (self.block < model->last_block)
-            run_block(&self);
+        if (last)
+            break;
+        vit_project(&self, done);
+        for (size_t tap = 0; tap < model->n_taps; tap++) {
+            if (model->taps[tap].blocks == done && vit_reads_queries(model->taps[tap].features))
+                copy_queries(&self, tap, features[tap]);
+        }
+        size_t first = 0, count = done + 1 == model->n_blocks ? last_rows(&self, &first) : self.tokens;
+        vit_finish(&self, done, first, count);
     }
     return BE_OK;
 }
 
 /* --- sizes ---------------------------------------------------------------------------------------- */
 
-static size_t vit_arena_bytes(const be_backbone *backbone, size_t cells)
+size_t vit_arena_bytes(const vit *model, size_t cells)
 {
     be_arena counting = {0};
-    lay_out((const vit *)backbone, cells + 1, &counting);
+    vit_run self = {.model = model, .tokens = model->leading + cells};
+    lay_out(&self, &counting);
     return counting.used;
 }
 
 /* The largest of what embed, finish_panel and the attention take. */
-static size_t vit_scratch_bytes(const be_backbone *backbone, size_t cells)
+size_t vit_scratch_bytes(const vit *model, size_t cells)
 {
-    const vit *model = (const vit *)backbone;
     be_arena pixels = {0}, feed_forward = {0}, scores = {0};
     be_arena_floats(&pixels, BE_PANEL_ROWS * COLOURS * model->patch * model->patch);
     be_arena_floats(&feed_forward, BE_PANEL_ROWS * model->width);
-    be_arena_floats(&feed_forward, BE_PANEL_ROWS * model->hidden);
-    be_arena_floats(&scores, be_attention_scratch(cells + 1));
+    be_arena_floats(&feed_forward, BE_PANEL_ROWS * widened(model));
+    be_arena_floats(&scores, be_attention_scratch(model->leading + cells));
     size_t largest = pixels.used > feed_forward.used ? pixels.used : feed_forward.used;
     return largest > scores.used ? largest : scores.used;
 }
-
-static size_t vit_grid_floats(const be_backbone *backbone, size_t rows, size_t columns)
-{
-    return rows * columns * ((const vit *)backbone)->width;
-}
-
-static void vit_prepare_grid(const be_backbone *backbone, size_t rows, size_t columns, float *constants)
-{
-    vit_resample_positions((const vit *)backbone, rows, columns, constants);
-}
-
-static bool vit_offers(be_features features)
-{
-    return features == BE_FEATURES_DINOV2_Q;
-}
-
-const be_backbone_kind be_backbone_dinov2 = {
-    .name = "dinov2",
-    .files = "DINOv2 (Meta's or Hugging Face's names)",
-    .offers = vit_offers,
-    .recognise = vit_recognise,
-    .inspect = vit_inspect,
-    .load = vit_load,
-    .unload = vit_unload,
-    .grid_floats = vit_grid_floats,
-    .prepare_grid = vit_prepare_grid,
-    .arena_bytes = vit_arena_bytes,
-    .scratch_bytes = vit_scratch_bytes,
-    .run = vit_run,
-};

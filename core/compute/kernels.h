@@ -26,6 +26,13 @@ typedef struct be_kernels {
      * float64 over all finite y: 1e-7 * (1 + |y|) absolute. x is [rows][width], bias [width]. */
     void (*bias_gelu)(float *x, const float *bias, size_t rows, size_t width);
 
+    /* x = q(x + bias) in place, q(y) = y / (1 + exp(-1.702 y)), QuickGELU; worst error as above. */
+    void (*bias_quick_gelu)(float *x, const float *bias, size_t rows, size_t width);
+
+    /* x = silu(a) * b in place, [a; b] = x + bias, silu(y) = y / (1 + exp(-y)): SwiGLU. x is [rows][2 * width], of which the
+     * first `width` columns are written, bias [2 * width]; worst error of silu as above. */
+    void (*bias_swiglu)(float *x, const float *bias, size_t rows, size_t width);
+
     /* x = max(0, x + bias) in place. */
     void (*bias_relu)(float *x, const float *bias, size_t rows, size_t width);
 

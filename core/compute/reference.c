@@ -37,6 +37,24 @@ void be_reference_bias_gelu(float *x, const float *bias, size_t rows, size_t wid
     }
 }
 
+void be_reference_bias_quick_gelu(float *x, const float *bias, size_t rows, size_t width)
+{
+    for (size_t i = 0; i < rows * width; i++) {
+        double y = (double)x[i] + bias[i % width];
+        x[i] = (float)(y / (1 + exp(-1.702 * y)));
+    }
+}
+
+void be_reference_bias_swiglu(float *x, const float *bias, size_t rows, size_t width)
+{
+    for (size_t r = 0; r < rows; r++, x += 2 * width) {
+        for (size_t i = 0; i < width; i++) {
+            double a = (double)x[i] + bias[i], b = (double)x[width + i] + bias[width + i];
+            x[i] = (float)(a / (1 + exp(-a)) * b);
+        }
+    }
+}
+
 void be_reference_bias_relu(float *x, const float *bias, size_t rows, size_t width)
 {
     for (size_t i = 0; i < rows * width; i++) {

@@ -9,6 +9,8 @@ void be_reference_layer_norm(float *out, const float *in, const float *gain, con
                              double epsilon);
 void be_reference_softmax(float *x, size_t rows, size_t width, size_t stride);
 void be_reference_bias_gelu(float *x, const float *bias, size_t rows, size_t width);
+void be_reference_bias_quick_gelu(float *x, const float *bias, size_t rows, size_t width);
+void be_reference_bias_swiglu(float *x, const float *bias, size_t rows, size_t width);
 void be_reference_bias_relu(float *x, const float *bias, size_t rows, size_t width);
 void be_reference_bias_add(float *x, const float *bias, size_t rows, size_t width, size_t stride);
 void be_reference_residual_add(float *x, const float *y, const float *bias, const float *scale, size_t rows, size_t width);

@@ -6,8 +6,15 @@
 
 #include "core/base/error.h"
 
-/* *value = the positive whole number under `key` in the config.json of the folder `weights_path` lies in; 0 when there is
- * no such file or key. BE_ERROR_FORMAT when the file is no JSON object or the value no positive whole number. */
+/* Both look in the config.json of the folder `weights_path` lies in; a key under "vision_config", which models of pictures
+ * and text have, goes before one at the top. BE_ERROR_FORMAT when the file is no JSON object. */
+
+/* *value = the positive whole number under `key`; 0 when there is no such file or key. BE_ERROR_FORMAT when the value is no
+ * positive whole number. */
 be_status be_config_json_size(const char *weights_path, const char *key, size_t *value, be_error *error);
+
+/* value[size] = the text under `key`; "" when there is no such file or key. BE_ERROR_FORMAT when the value is no text or too
+ * long for it. */
+be_status be_config_json_text(const char *weights_path, const char *key, char *value, size_t size, be_error *error);
 
 #endif

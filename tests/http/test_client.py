@@ -223,6 +223,7 @@ def test_rois_with_their_vertices(golden_daemon):
 def test_what_computes_a_subject(golden_daemon):
     subjects = golden_daemon.get("/subjects").json()["subjects"]
     assert [one["backbone_heads"] for one in subjects] == [12, 2] and [one["backbone_unverified"] for one in subjects] == ["", ""]
+    assert [one["backbone_activation"] for one in subjects] == ["gelu", "gelu"]
     version = TOOL.run("--version").out.decode().strip()
     assert {one["version"] for one in subjects} == {version} and {one["isa"] for one in subjects} <= {"avx512", "avx2", "generic"}
 
@@ -435,7 +436,7 @@ def leaves(tree, way=()):
         yield from leaves(value, (*way, key))
 
 
-NEEDED = {"/subjects": {"name", "demo", "backbone_weights", "backbone_heads", "backbone_unverified", "weights", "isa", "version", "units",
+NEEDED = {"/subjects": {"name", "demo", "backbone_weights", "backbone_heads", "backbone_activation", "backbone_unverified", "weights", "isa", "version", "units",
                         "vertices", "lh", "rh", "unverified", "subjects"},
           "/rois": {"subjects", "subject", "rois", "name", "family", "vertices"}}
 

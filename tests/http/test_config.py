@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from support import run_daemon
+from support import GOLDEN, run_daemon
 
 GOOD = """\
 listen: 127.0.0.1:0
@@ -67,7 +67,8 @@ def test_an_error_names_its_line(check, text, line, words):
 
 CHANGED = [
     ("127.0.0.1:0", "127.0.0.1", 1, ["listen", "ADDRESS:PORT"]), ("127.0.0.1:0", "127.0.0.1:70000", 1, ["listen"]), ("127.0.0.1:0", "unix:relative", 1, ["listen"]),
-    ("kind: dinov2", "kind: vgg", 3, ["kind", "dinov2"]), ("kind: dinov2", "size: 7", 3, ["size", "weights, kind, heads"]), ("kind: dinov2", "heads: 0", 3, ["heads"]),
+    ("kind: dinov2", "kind: vgg", 3, ["kind", "dinov2"]), ("kind: dinov2", "size: 7", 3, ["size", "weights, kind, heads, activation"]), ("kind: dinov2", "heads: 0", 3, ["heads"]),
+    ("kind: dinov2", "kind: [clip]", 3, ["kind", "dinov2, clip, resnet"]), ("kind: dinov2", "activation: swiglu", 3, ["activation", "auto, quick_gelu, gelu"]),
     ("weights: {demo}/dinov2_demo_pretrain.pth, ", "", 3, ["demo", "weights is missing"]), ("backbone: demo", "backbone: nothing", 5, ["backbone", "nothing"]),
     (", backbone: demo", "", 5, ["subjects", "backbone"]), ("name: subj01", "name: all", 5, ["all"]), ("name: subj01", "name: 'a,b'", 5, ["a,b"]),
     ("  - {", "  {", None, []), ("fit: crop", "fit: zoom", 6, ["fit", "crop"]), ("fit: crop", "fit: [crop]", 6, ["fit"]),
@@ -97,6 +98,16 @@ def test_weights_that_are_not_there(check, demo):
         assert code == 1 and err.startswith(f"brainencd: {demo}/{new}"), err
     code, _, err, _ = check(GOOD.format(demo="{demo}").replace("subj01.safetensors", "dinov2_demo_pretrain.pth"))
     assert code == 1 and "dinov2_demo_pretrain.pth" in err
+
+
+def test_a_backbone_of_another_kind_than_said(check, demo):
+    for old, new, words in (("kind: dinov2", "kind: clip", ["is a dinov2 backbone, not the clip"]), ("kind: dinov2", "kind: resnet", ["not the resnet"]),
+                            ("kind: dinov2", "kind: dinov2, activation: gelu", ["dinov2", "activation"]),
+                            ("dinov2_demo_pretrain.pth, kind: dinov2", "open_clip_narrow.pth, kind: dinov2", ["is a clip backbone, not the dinov2"])):
+        code, out, err, _ = check(GOOD.format(demo="{demo}").replace(old, new).replace("{demo}/open_clip", f"{GOLDEN}/clip/open_clip"))
+        assert code == 1 and out == "" and all(word in err for word in words), err
+    code, _, err, _ = check(GOOD.format(demo="{demo}").replace("kind: dinov2", "kind: dinov2, activation: auto"))
+    assert (code, err) == (0, "")
 
 
 def test_paths_are_taken_from_the_folder_of_the_file(demo, tmp_path):

@@ -53,7 +53,8 @@ def test_an_unknown_option_is_named(tool, command):
 @pytest.mark.parametrize("arguments, word", [
     (["--on-error", "ignore"], "'ignore'"), (["--output", "voxels"], "'voxels'"), (["-o", "out.csv"], "'out.csv'"),
     (["-o", "out.json", "--json"], "--json"), (["--attention", "EBA"], "--attention"), (["--rois", "FBA,,EBA"], "empty name"),
-    (["--subject"], "--subject"),
+    (["--subject"], "--subject"), (["--backbone-activation", "relu"], "'relu' is none of: auto, quick_gelu, gelu"),
+    (["--backbone-activation", "gelu"], "is a dinov2 backbone, whose activation is no choice"),
 ])
 def test_what_makes_no_sense_is_refused(tool, model, arguments, word):
     assert word in tool.refuses(USAGE, "predict", A, *model, *arguments)

@@ -52,6 +52,20 @@ def test_a_backbone_is_recognised_in_both_namings(tool, name, naming):
     assert ("unverified" in text) == (name == "dinov2_small_pretrain.pth")  # only config.json tells the number of heads
 
 
+@pytest.mark.parametrize("name, naming", [("open_clip_narrow.pth", "OpenAI's names"), ("clip_vision_narrow.safetensors", "Hugging Face's names")])
+def test_clip_is_recognised_in_both_namings(tool, name, naming):
+    text = inspect(tool, GOLDEN / "clip" / name)
+    for words in ("a vision backbone", "(clip)", naming, "width 128, 3 blocks, 2 heads", "feed-forward 512 (quick_gelu)",
+                  "16 x 16, for pictures of 224 x 224 pixels alone", "clip, clip_cls; 96 channels"):
+        assert words in text
+    assert "unverified" not in text
+
+
+def test_the_features_of_dinov2_are_listed(tool):
+    text = inspect(tool, CASE / "dinov2_small.safetensors")
+    assert "dinov2_q, dinov2, dinov2_q_cls, dinov2_cls/first-patch, dinov2_cls/class-token, at any layer; 96 channels" in text
+
+
 def test_backbone_heads_tells_what_the_file_does_not(tool):
     text = inspect(tool, CASE / "dinov2_small_pretrain.pth", "--backbone-heads", 6)
     assert "6 heads" in text and "unverified" not in text

@@ -6,7 +6,8 @@
 
 /* --- what all actions share --------------------------------------------------------------------------------------- */
 
-static char checkpoint[1024], data[1024], subject_path[1024], backbone[1024], meta_backbone[1024];
+static char checkpoint[1024], data[1024], subject_path[1024], backbone[1024], meta_backbone[1024],
+    clip_backbone[1024], renamed_clip_backbone[1024];
 static be_model *model;
 static be_session *session;
 
@@ -17,6 +18,8 @@ static int open_fixture(void **state)
     snprintf(data, sizeof data, "%s", golden(GOLDEN_DATA));
     snprintf(backbone, sizeof backbone, "%s", golden(GOLDEN_BACKBONE));
     snprintf(meta_backbone, sizeof meta_backbone, "%s", golden("dinov2_q_rois/dinov2_small_pretrain.pth"));
+    snprintf(clip_backbone, sizeof clip_backbone, "%s", golden("clip/open_clip_narrow.pth"));
+    snprintf(renamed_clip_backbone, sizeof renamed_clip_backbone, "%s", golden("clip/clip_vision_narrow.safetensors"));
     snprintf(subject_path, sizeof subject_path, "%s", scratch("subject.safetensors"));
     make_output_folder();
     model = open_golden_model("subject.safetensors");
@@ -71,6 +74,33 @@ static be_status open_torch_model(be_error *error)
     return open_one_model(meta_backbone, error);
 }
 
+static be_status open_backbone(const char *weights, const be_tap *taps, size_t n_taps, be_error *error)
+{
+    be_backbone *opened = NULL;
+    be_status status = be_backbone_open(weights, NULL, taps, n_taps, &opened, error);
+    if (status == BE_OK)
+        be_backbone_close(opened);
+    return status;
+}
+
+static be_status open_dinov2(be_error *error)
+{
+    static const be_tap taps[] = {{BE_FEATURES_DINOV2, 2, false}, {BE_FEATURES_DINOV2_Q_CLS, 1, false}};
+    return open_backbone(meta_backbone, taps, 2, error);
+}
+
+static const be_tap clip_taps[] = {{BE_FEATURES_CLIP, 1, false}, {BE_FEATURES_CLIP_CLS, 1, false}};
+
+static be_status open_clip(be_error *error)
+{
+    return open_backbone(clip_backbone, clip_taps, 2, error);
+}
+
+static be_status open_renamed_clip(be_error *error)
+{
+    return open_backbone(renamed_clip_backbone, clip_taps, 2, error);
+}
+
 static be_status inspect_backbone(be_error *error)
 {
     be_backbone_info info;
@@ -93,6 +123,9 @@ static void test_models(void **state)
     fail_each("opening a subject", open_subject, NULL);
     fail_each("opening a model", open_safetensors_model, NULL);
     fail_each("opening a model from .pth", open_torch_model, NULL);
+    fail_each("opening DINOv2", open_dinov2, NULL);
+    fail_each("opening CLIP", open_clip, NULL);
+    fail_each("opening CLIP from .safetensors", open_renamed_clip, NULL);
     fail_each("inspecting a backbone", inspect_backbone, NULL);
     fail_each("opening a session", open_one_session, NULL);
 }

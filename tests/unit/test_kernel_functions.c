@@ -46,6 +46,15 @@ static void check_gelu(const char *isa, float x, float actual)
         fail_msg("gelu (%s) of %.9g is %.9g, not %.12g", isa, (double)x, (double)actual, exact);
 }
 
+static void check_quick_gelu(const char *isa, float x, float actual)
+{
+    if (!isfinite(x))
+        return; /* nothing is promised */
+    double exact = (double)x / (1 + exp(-1.702 * (double)x));
+    if (!(fabs((double)actual - exact) <= 1e-7 * (1 + fabs((double)x))))
+        fail_msg("quick_gelu (%s) of %.9g is %.9g, not %.12g", isa, (double)x, (double)actual, exact);
+}
+
 static void check_chunk(const float *in, size_t count)
 {
     static const float zeros[CHUNK];
@@ -61,6 +70,10 @@ static void check_chunk(const float *in, size_t count)
         tables[t]->bias_gelu(out, zeros, 1, count);
         for (size_t i = 0; i < count; i++)
             check_gelu(tables[t]->name, in[i], out[i]);
+        memcpy(out, in, count * sizeof *out);
+        tables[t]->bias_quick_gelu(out, zeros, 1, count);
+        for (size_t i = 0; i < count; i++)
+            check_quick_gelu(tables[t]->name, in[i], out[i]);
     }
 }
 

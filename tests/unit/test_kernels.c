@@ -208,6 +208,53 @@ static void test_bias(void **state)
     for_all_widths(check_bias);
 }
 
+/* The activations of CLIP and of the largest DINOv2. The rounded sum is what the function is applied to. */
+static void check_quick_gelu(const be_kernels *kernels, size_t width)
+{
+    enum { ROWS = 3 };
+    size_t count = ROWS * width;
+    float *x = make_samples(count), *bias = make_samples(width), *zeros = make_block(width), *sums = make_block(count);
+    for (size_t i = 0; i < count; i++) {
+        zeros[i % width] = 0;
+        sums[i] = x[i] + bias[i % width];
+    }
+    float *expected = copy_of(sums, count);
+    be_reference_bias_quick_gelu(expected, zeros, ROWS, width);
+    kernels->bias_quick_gelu(x, bias, ROWS, width);
+    for (size_t i = 0; i < count; i++)
+        assert_near("bias_quick_gelu", kernels->name, width, x[i], expected[i], 1.7e-7 * (1 + fabs((double)sums[i])));
+    free_block(x), free_block(bias), free_block(zeros), free_block(sums), free_block(expected);
+}
+
+static void check_swiglu(const be_kernels *kernels, size_t width)
+{
+    enum { ROWS = 3 };
+    size_t count = ROWS * 2 * width;
+    float *x = make_samples(count), *bias = make_samples(2 * width), *zeros = make_block(2 * width), *sums = make_block(count);
+    for (size_t i = 0; i < count; i++) {
+        zeros[i % (2 * width)] = 0;
+        sums[i] = x[i] + bias[i % (2 * width)];
+    }
+    float *before = copy_of(x, count), *expected = copy_of(sums, count);
+    be_reference_bias_swiglu(expected, zeros, ROWS, width);
+    kernels->bias_swiglu(x, bias, ROWS, width);
+    for (size_t i = 0; i < count; i++) {
+        if (i / width % 2 == 0)
+            assert_near("bias_swiglu", kernels->name, width, x[i], expected[i],
+                        3e-7 * (1 + fabs((double)sums[i])) * fabs((double)sums[i + width]));
+        else
+            assert_near("bias_swiglu's second half", kernels->name, width, x[i], before[i], 0);
+    }
+    free_block(x), free_block(bias), free_block(zeros), free_block(sums), free_block(before), free_block(expected);
+}
+
+static void test_gates(void **state)
+{
+    (void)state;
+    for_all_widths(check_quick_gelu);
+    for_all_widths(check_swiglu);
+}
+
 static void check_sums(const be_kernels *kernels, size_t width)
 {
     enum { ROWS = 2 };
@@ -249,7 +296,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_layer_norm), cmocka_unit_test(test_softmax), cmocka_unit_test(test_bias),
-        cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_gates), cmocka_unit_test(test_sums),
     };
     n_tables = be_kernels_available(tables);
     return cmocka_run_group_tests(tests, NULL, NULL);
