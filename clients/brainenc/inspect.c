@@ -133,11 +133,16 @@ static be_status describe_backbone(const char *path, size_t heads, report *to, b
         return status;
     begin(to, path, "a vision backbone");
     tell_format(to, "backbone", "%s (%s) in %s's names", info.name, info.kind, info.naming);
-    tell_format(to, "shape", "width %zu, %zu blocks, %zu heads, feed-forward %zu, patches of %zu pixels", info.channels,
-                info.depth, info.heads, info.hidden, info.patch);
-    tell_format(to, "positions", "%zu x %zu, resampled for other grids", info.position_grid, info.position_grid);
+    if (info.heads)
+        tell_format(to, "shape", "width %zu, %zu blocks, %zu heads, feed-forward %zu, patches of %zu pixels", info.channels,
+                    info.depth, info.heads, info.hidden, info.patch);
+    else
+        tell_format(to, "shape", "%zu channels, %zu blocks, one token for %zu x %zu pixels", info.channels, info.depth,
+                    info.patch, info.patch);
+    if (info.position_grid)
+        tell_format(to, "positions", "%zu x %zu, resampled for other grids", info.position_grid, info.position_grid);
     tell_format(to, "parameters", "%zu", info.parameters);
-    tell(to, "features", "dinov2_q at any layer");
+    tell(to, "features", strcmp(info.kind, "resnet") == 0 ? "layer4's output" : "dinov2_q at any layer");
     if (*info.unverified)
         tell(to, "unverified", info.unverified);
     return BE_OK;

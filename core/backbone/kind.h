@@ -33,5 +33,6 @@ struct be_backbone {
 };
 
 extern const be_backbone_kind be_backbone_dinov2; /* vit.c */
+extern const be_backbone_kind be_backbone_resnet; /* resnet.c */
 
 #endif

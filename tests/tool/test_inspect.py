@@ -43,6 +43,15 @@ def test_a_backbone_is_recognised_in_both_namings(tool, name, naming):
     assert ("unverified" in text) == (name == "dinov2_small_pretrain.pth")  # only config.json tells the number of heads
 
 
+@pytest.mark.parametrize("name, shape", [("resnet18", "64 channels, 8 blocks"), ("resnet50", "256 channels, 16 blocks")])
+def test_a_residual_network_tells_of_no_heads_and_no_positions(tool, name, shape):
+    text = inspect(tool, GOLDEN / f"resnet/{name}_narrow.pth")
+    for words in ("a vision backbone", f"{name}_width8 (resnet) in torchvision's names", shape, "32 x 32 pixels", "layer4"):
+        assert words in text
+    for words in ("heads", "positions", "unverified"):
+        assert words not in text
+
+
 def test_backbone_heads_tells_what_the_file_does_not(tool):
     text = inspect(tool, CASE / "dinov2_small_pretrain.pth", "--backbone-heads", 6)
     assert "6 heads" in text and "unverified" not in text

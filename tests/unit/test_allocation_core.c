@@ -8,7 +8,7 @@
 
 /* --- what all actions share --------------------------------------------------------------------------------------- */
 
-static char checkpoint[1024], data[1024], subject_path[1024], backbone[1024], meta_backbone[1024];
+static char checkpoint[1024], data[1024], subject_path[1024], backbone[1024], meta_backbone[1024], resnet[1024];
 static be_model *model;
 static be_session *session;
 
@@ -19,6 +19,7 @@ static int open_fixture(void **state)
     snprintf(data, sizeof data, "%s", golden(GOLDEN_DATA));
     snprintf(backbone, sizeof backbone, "%s", golden(GOLDEN_BACKBONE));
     snprintf(meta_backbone, sizeof meta_backbone, "%s", golden("dinov2_q_rois/dinov2_small_pretrain.pth"));
+    snprintf(resnet, sizeof resnet, "%s", golden("resnet/resnet18_narrow.pth"));
     snprintf(subject_path, sizeof subject_path, "%s", scratch("subject.safetensors"));
     make_output_folder();
     model = open_golden_model("subject.safetensors");
@@ -73,6 +74,22 @@ static be_status open_torch_model(be_error *error)
     return open_one_model(meta_backbone, error);
 }
 
+static be_status open_resnet(be_error *error)
+{
+    const be_tap tap = {.features = BE_FEATURES_RESNET18, .layer = 1};
+    be_backbone *opened = NULL;
+    be_status status = be_backbone_open(resnet, NULL, &tap, 1, &opened, error);
+    if (status == BE_OK)
+        be_backbone_close(opened);
+    return status;
+}
+
+static be_status inspect_resnet(be_error *error)
+{
+    be_backbone_info info;
+    return be_backbone_inspect(resnet, NULL, &info, error);
+}
+
 static be_status inspect_backbone(be_error *error)
 {
     be_backbone_info info;
@@ -96,6 +113,8 @@ static void test_models(void **state)
     fail_each("opening a model", open_safetensors_model, NULL);
     fail_each("opening a model from .pth", open_torch_model, NULL);
     fail_each("inspecting a backbone", inspect_backbone, NULL);
+    fail_each("opening a residual network", open_resnet, NULL);
+    fail_each("inspecting a residual network", inspect_resnet, NULL);
     fail_each("opening a session", open_one_session, NULL);
 }
 
