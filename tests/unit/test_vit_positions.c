@@ -30,7 +30,7 @@ static int open_fixture(void **state)
 {
     static fixture it;
     const char *path = golden("dinov2_q_rois/dinov2_small_pretrain.pth");
-    const be_tap tap = {BE_FEATURES_DINOV2_Q, 1};
+    const be_tap tap = {.features = BE_FEATURES_DINOV2_Q, .layer = 1};
     be_tensor_file *file;
     be_error error;
     assert_ok(be_backbone_open(path, &(be_backbone_options){.heads = 12}, &tap, 1, &it.backbone, &error), &error);
