@@ -145,7 +145,8 @@ be_status resnet_run_blocks(const resnet *model, const be_team *team, be_arena *
     be_arena_reset(arena);
     lay_out(model, rows * columns, arena, self.buffers);
     if (arena->overflowed)
-        return be_fail(error, BE_ERROR_LIMIT, "tokens: the image has more (%zu) than this session was made for", rows * columns);
+        return be_fail(error, BE_ERROR_LIMIT, "tokens: the image has more (%zu) than this session was made for",
+                       rows * columns);
     *map = enter(&self);
     for (size_t b = 0; b < n_blocks; b++)
         run_block(&self, &model->blocks[b], map);

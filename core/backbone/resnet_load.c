@@ -46,8 +46,8 @@ static void name_backbone(const resnet *model, be_backbone_info *info)
         snprintf(info->name + length, sizeof info->name - length, "_width%zu", model->stem.out);
     if (!has_counts(model, steps == BASIC_STEPS ? counts18 : counts50) || !has_published_widths(model))
         snprintf(info->unverified, sizeof info->unverified,
-                 "only resnet18 and resnet50 were compared with the published program; this has %zu, %zu, %zu and %zu %s blocks%s",
-                 model->counts[0], model->counts[1], model->counts[2], model->counts[3],
+                 "only resnet18 and resnet50 were compared with the published program; this has %zu, %zu, %zu and %zu %s "
+                 "blocks%s", model->counts[0], model->counts[1], model->counts[2], model->counts[3],
                  steps == BASIC_STEPS ? "basic" : "bottleneck", has_published_widths(model) ? "" : " of other widths");
 }
 

@@ -44,6 +44,7 @@ size_t be_convolution_scratch(const be_convolution *convolution);
 
 /* The largest of each 3x3 window, stride 2, padding 1: out [(rows + 1) / 2][(columns + 1) / 2][channels]. The padding never
  * wins; NaN always does. */
-void be_max_pool(const be_team *team, be_stage stage, const float *in, size_t rows, size_t columns, size_t channels, float *out);
+void be_max_pool(const be_team *team, be_stage stage, const float *in, size_t rows, size_t columns, size_t channels,
+                 float *out);
 
 #endif

@@ -259,8 +259,8 @@ resnet_pieces *take_resnet_apart(const char *path, const char *prefix)
     return it;
 }
 
-static void add_random(resnet_pieces *it, const char *part, const char *suffix, size_t n_dims, const size_t *shape, float middle,
-                       float spread, uint32_t *state)
+static void add_random(resnet_pieces *it, const char *part, const char *suffix, size_t n_dims, const size_t *shape,
+                       float middle, float spread, uint32_t *state)
 {
     char name[RESNET_NAME_ROOM];
     size_t count = 1;

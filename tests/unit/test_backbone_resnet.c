@@ -45,7 +45,8 @@ static void test_golden_features(void **state)
 static void check_sample(const char *name, size_t image, size_t images, const float *map, size_t rows, size_t columns,
                          size_t channels, size_t deep, size_t step, float tolerance)
 {
-    size_t high = (rows + step - 1) / step, wide = (columns + step - 1) / step, count = (channels + deep - 1) / deep * high * wide;
+    size_t high = (rows + step - 1) / step, wide = (columns + step - 1) / step;
+    size_t count = (channels + deep - 1) / deep * high * wide;
     float *expected = golden_f32(name, images * count);
     for (size_t i = 0; i < count; i++) {
         size_t channel = i / wide / high * deep, row = i / wide % high * step, column = i % wide * step;

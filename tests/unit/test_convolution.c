@@ -135,8 +135,8 @@ static void check(const problem *it, const float *out, be_convolution_finish fin
         size_t o = i % c->out, column = i / c->out % it->out_columns, row = i / c->out / it->out_columns;
         double expected = finish_plainly(plain_result(it, row, column, o), (double)c->bias[o], (double)it->before[i], finish);
         if (!(fabs((double)out[i] - expected) <= tolerance))
-            fail_msg("%zu -> %zu channels, kernel %zu, stride %zu, padding %zu, dilation %zu, %zu x %zu, finish %d: at row %zu, "
-                     "column %zu, channel %zu is %.9g, expected %.9g", c->in, c->out, c->kernel, c->stride, c->padding,
+            fail_msg("%zu -> %zu channels, kernel %zu, stride %zu, padding %zu, dilation %zu, %zu x %zu, finish %d: at row "
+                     "%zu, column %zu, channel %zu is %.9g, expected %.9g", c->in, c->out, c->kernel, c->stride, c->padding,
                      c->dilation, it->rows, it->columns, (int)finish, row, column, o, (double)out[i], expected);
     }
 }
