@@ -50,6 +50,8 @@ VECTOR := -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math -Wno-psabi
 $(BUILD)/core/compute/kernels_generic.o: private CFLAGS_FILE := $(VECTOR)
 $(BUILD)/core/compute/kernels_avx2.o:    private CFLAGS_FILE := $(VECTOR) -mavx2 -mfma -mf16c
 $(BUILD)/core/compute/kernels_avx512.o:  private CFLAGS_FILE := $(VECTOR) -mavx512f -mavx512vl -mavx512dq -mavx512bw -mfma -mprefer-vector-width=512
+# Transforms and pooling want their loops unrolled and in vectors; those of every processor are wide enough.
+$(BUILD)/core/compute/convolution.o $(BUILD)/core/compute/winograd.o: private CFLAGS_FILE := $(VECTOR)
 
 # The packages are installed first, then make is called again: what pkg-config knows is different then.
 AGAIN := $(MAKE) --no-print-directory -j$(shell nproc)

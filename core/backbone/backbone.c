@@ -8,7 +8,7 @@
 
 /* One row for each kind of backbone. */
 static const be_backbone_kind *const kinds[] = {
-    &be_backbone_dinov2, &be_backbone_clip,
+    &be_backbone_dinov2, &be_backbone_clip, &be_backbone_resnet,
 };
 enum { N_KINDS = sizeof kinds / sizeof *kinds };
 

@@ -34,5 +34,6 @@ struct be_backbone {
 
 extern const be_backbone_kind be_backbone_dinov2; /* dinov2.c */
 extern const be_backbone_kind be_backbone_clip;   /* clip.c */
+extern const be_backbone_kind be_backbone_resnet; /* resnet.c */
 
 #endif

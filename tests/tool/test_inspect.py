@@ -66,6 +66,15 @@ def test_the_features_of_dinov2_are_listed(tool):
     assert "dinov2_q, dinov2, dinov2_q_cls, dinov2_cls/first-patch, dinov2_cls/class-token, at any layer; 96 channels" in text
 
 
+@pytest.mark.parametrize("name, shape", [("resnet18", "64 channels, 8 blocks"), ("resnet50", "256 channels, 16 blocks")])
+def test_a_residual_network_tells_of_no_heads_and_no_positions(tool, name, shape):
+    text = inspect(tool, GOLDEN / f"resnet/{name}_narrow.pth")
+    for words in ("a vision backbone", f"{name}_width8 (resnet) in torchvision's names", shape, "32 x 32 pixels", "layer4"):
+        assert words in text
+    for words in ("heads", "positions", "unverified"):
+        assert words not in text
+
+
 def test_backbone_heads_tells_what_the_file_does_not(tool):
     text = inspect(tool, CASE / "dinov2_small_pretrain.pth", "--backbone-heads", 6)
     assert "6 heads" in text and "unverified" not in text

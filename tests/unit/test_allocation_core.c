@@ -7,7 +7,7 @@
 /* --- what all actions share --------------------------------------------------------------------------------------- */
 
 static char checkpoint[1024], data[1024], subject_path[1024], backbone[1024], meta_backbone[1024],
-    clip_backbone[1024], renamed_clip_backbone[1024];
+    clip_backbone[1024], renamed_clip_backbone[1024], resnet[1024];
 static be_model *model;
 static be_session *session;
 
@@ -20,6 +20,7 @@ static int open_fixture(void **state)
     snprintf(meta_backbone, sizeof meta_backbone, "%s", golden("dinov2_q_rois/dinov2_small_pretrain.pth"));
     snprintf(clip_backbone, sizeof clip_backbone, "%s", golden("clip/open_clip_narrow.pth"));
     snprintf(renamed_clip_backbone, sizeof renamed_clip_backbone, "%s", golden("clip/clip_vision_narrow.safetensors"));
+    snprintf(resnet, sizeof resnet, "%s", golden("resnet/resnet18_narrow.pth"));
     snprintf(subject_path, sizeof subject_path, "%s", scratch("subject.safetensors"));
     make_output_folder();
     model = open_golden_model("subject.safetensors");
@@ -101,6 +102,18 @@ static be_status open_renamed_clip(be_error *error)
     return open_backbone(renamed_clip_backbone, clip_taps, 2, error);
 }
 
+static be_status open_resnet(be_error *error)
+{
+    static const be_tap tap = {BE_FEATURES_RESNET18, 1, false};
+    return open_backbone(resnet, &tap, 1, error);
+}
+
+static be_status inspect_resnet(be_error *error)
+{
+    be_backbone_info info;
+    return be_backbone_inspect(resnet, NULL, &info, error);
+}
+
 static be_status inspect_backbone(be_error *error)
 {
     be_backbone_info info;
@@ -127,6 +140,8 @@ static void test_models(void **state)
     fail_each("opening CLIP", open_clip, NULL);
     fail_each("opening CLIP from .safetensors", open_renamed_clip, NULL);
     fail_each("inspecting a backbone", inspect_backbone, NULL);
+    fail_each("opening a residual network", open_resnet, NULL);
+    fail_each("inspecting a residual network", inspect_resnet, NULL);
     fail_each("opening a session", open_one_session, NULL);
 }
 

@@ -128,7 +128,7 @@ static void test_wrong_values(void **state)
         {"format", "0", BE_ERROR_UNSUPPORTED, "format 0"},
         {"subject", "\"\"", BE_ERROR_FORMAT, "'subject'"},
         {"subject", "\"0123456789012345678901234567890123456789012345678901234567890123\"", BE_ERROR_FORMAT, "'subject'"},
-        {"features", "\"dinov2_cls\"", BE_ERROR_UNSUPPORTED, "features: "},
+        {"features", "\"vgg16\"", BE_ERROR_UNSUPPORTED, "features: "},
         {"encoder", "\"linear\"", BE_ERROR_UNSUPPORTED, "encoder 'linear'"},
         {"readout", "\"voxels\"", BE_ERROR_UNSUPPORTED, "readout 'voxels'"},
         {"channels", "98", BE_ERROR_FORMAT, "channels 98"},
