@@ -57,6 +57,9 @@ const char *be_model_backbone_hash(const be_model *model);
 /* Index of the subject of that name; BE_ERROR_NOT_FOUND lists those there are. */
 be_status be_model_find_subject(const be_model *model, const char *name, size_t *subject, be_error *error);
 
+/* BE_OK when a subject can be asked for an image of that shape (after fitting); BE_ERROR_ARGUMENT with the reason otherwise: CLIP
+ * takes its own size alone, some encoders the grid they were trained on. */
+be_status be_model_check_image(const be_model *model, size_t subject, size_t width, size_t height, be_error *error);
 /* The token grid of an image, after fitting. */
 void be_model_grid(const be_model *model, const be_image *image, size_t *rows, size_t *columns);
 
@@ -82,7 +85,7 @@ void be_session_run(be_session *session, size_t count, void (*run)(void *context
 
 /* Where the answer for one image and one subject goes; what is NULL is not asked for. T is the image's grid, rows * columns. Maps are
  * numbered as be_subject_info says: map r is ROI r of the subject's set in the left hemisphere, map maps / 2 + r in the right one.
- * A subject without maps (info.maps 0) or with a map a vertex (info.by_vertex: be_session_maps) writes no attention here. */
+ * A subject without maps (info.maps 0) writes no attention. */
 typedef struct be_output {
     float *vertices;        /* [V_lh + V_rh]: the response, in the subject's units; of an ensemble the weighted mean of its members */
     float *spread;          /* [V_lh + V_rh]: of an ensemble, the standard deviation over its runs; 0 with one run */

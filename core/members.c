@@ -38,7 +38,7 @@ be_status be_member_buffers_make(const be_model *model, size_t tokens, be_member
         size_t rows = info->by_vertex ? MAP_ROWS : info->queries;
         if (!info->by_vertex)
             token_floats = larger(token_floats, info->queries * encoder->width);
-        if (info->maps > 0)
+        if (info->heads > 0)
             map_floats = larger(map_floats, (1 + info->heads) * rows * tokens);
         if (info->members > 1) {
             vertices = larger(vertices, count_vertices(info));
@@ -225,7 +225,7 @@ be_status be_members_predict(const be_member_run *run, size_t subject, const be_
     const be_subject_info *info = be_subject_get_info(of);
     const be_member_buffers *buffers = run->buffers;
     size_t cells = run->grid->rows * run->grid->columns, vertices = count_vertices(info);
-    bool has_maps = info->maps > 0 && !info->by_vertex, several = info->members > 1;
+    bool has_maps = info->maps > 0, several = info->members > 1;
     float *maps = has_maps && (output->attention || output->attention_heads) ? buffers->maps : NULL;
     float *heads = has_maps && output->attention_heads ? buffers->maps + info->queries * cells : NULL;
     bool wants_vertices = output->vertices || output->spread;

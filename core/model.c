@@ -220,6 +220,10 @@ static be_status check_subjects(const be_model *model, const be_model_options *o
         if (info->channels != backbone->channels)
             return be_fail(error, BE_ERROR_FORMAT, "%s: was trained on %zu channels, the backbone %s has %zu",
                            options->subjects[i], info->channels, options->backbone, backbone->channels);
+        be_error why;
+        if (be_model_check_image(model, i, info->image_size, info->image_size, &why) != BE_OK)
+            return be_fail(error, BE_ERROR_FORMAT, "%s: was trained on pictures of %zu pixels a side: %s", options->subjects[i],
+                           info->image_size, why.message);
         for (size_t j = 0; j < i; j++) {
             if (strcmp(info->name, be_subject_get_info(model->subjects[j])->name) == 0)
                 return be_fail(error, BE_ERROR_ARGUMENT, "%s: a subject named '%s' is there already", options->subjects[i],
@@ -327,6 +331,16 @@ be_status be_model_find_subject(const be_model *model, const char *name, size_t 
         snprintf(names + length, sizeof names - length, "%s%s", length ? ", " : "", known);
     }
     return be_fail(error, BE_ERROR_NOT_FOUND, "subject: there is no '%.64s'; loaded: %s", name, names);
+}
+
+be_status be_model_check_image(const be_model *model, size_t subject, size_t width, size_t height, be_error *error)
+{
+    size_t rows, columns, side = be_backbone_get_info(model->backbone)->image_size;
+    if (side > 0 && (width != side || height != side))
+        return be_fail(error, BE_ERROR_ARGUMENT, "fit: the backbone takes pictures of %zu x %zu pixels alone, not %zu x %zu", side, side,
+                       width, height);
+    be_backbone_grid(model->backbone, width, height, &rows, &columns);
+    return be_encoder_check_grid(be_subject_encoder(model->subjects[subject], 0), rows, columns, error);
 }
 
 void be_model_grid(const be_model *model, const be_image *image, size_t *rows, size_t *columns)

@@ -186,6 +186,19 @@ static be_status check_tokens(const request *it, size_t width, size_t height, co
     return BE_OK;
 }
 
+/* Whether every subject asked for takes pictures of that shape. */
+static be_status check_shape(const request *it, size_t width, size_t height, const char *name, be_error *error)
+{
+    be_error why;
+    for (size_t s = 0; s < it->query.n_subjects; s++) {
+        const engine_subject *subject = engine_subject_at(it->engine, it->query.subjects[s]);
+        be_status status = be_model_check_image(engine_model(it->engine, subject->model), subject->subject, width, height, &why);
+        if (status != BE_OK)
+            return be_fail(error, status, "%s: %s: %s", name, subject->name, why.message);
+    }
+    return BE_OK;
+}
+
 static be_status fit_image(request *it, request_image *image, const char *name, const body_limits *limits, be_error *error)
 {
     size_t size = engine_subject_info(it->engine, it->query.subjects[0])->image_size;
@@ -193,10 +206,12 @@ static be_status fit_image(request *it, request_image *image, const char *name, 
     image->about.width = image->decoded.width;
     image->about.height = image->decoded.height;
     image->about.fit = it->query.fit;
-    be_status status = check_tokens(it, native ? image->decoded.width : size, native ? image->decoded.height : size, name,
-                                    limits, error);
+    size_t width = native ? image->decoded.width : size, height = native ? image->decoded.height : size;
+    be_status status = check_tokens(it, width, height, name, limits, error);
     if (status == BE_OK)
-        status = body_count_bytes(it, native ? image->decoded.width * image->decoded.height * 3 : size * size * 3, limits, error);
+        status = check_shape(it, width, height, name, error);
+    if (status == BE_OK)
+        status = body_count_bytes(it, width * height * 3, limits, error);
     if (status == BE_OK)
         status = be_image_fit(&image->decoded, it->query.fit, size, &image->input, error);
     be_image_free(&image->decoded);

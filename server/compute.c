@@ -387,9 +387,12 @@ static void answer_one(void *context, size_t index, size_t worker)
         return;
     double start = be_clock();
     for (size_t i = 0; i < it->n_images && it->kind != REQUEST_HELD_ATTENTION; i++) {
-        for (size_t s = 0; s < it->query.n_subjects; s++)
+        for (size_t s = 0; s < it->query.n_subjects; s++) {
+            if (engine_subject_info(it->engine, it->query.subjects[s])->maps == 0)
+                continue; /* nothing to be asked for later */
             results_put(self->held, it->caller, it->engine, it->query.subjects[s], &it->images[i].about, &it->images[i].input,
                         it->images[i].outputs[s].attention);
+        }
     }
     if (write_answer(it, &error) == BE_OK) {
         it->answer.status = 200;

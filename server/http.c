@@ -151,7 +151,9 @@ static bool begin_request(exchange *it, bool post)
     be_status status = query_read(asked, &it->parameters, exchange_header(it, "Accept"), it->settings->config.fit, &id, &error);
     if (status == BE_OK && !post)
         status = find_held(it, id, &error);
-    if (status != BE_OK)
+    if (status == BE_ERROR_UNSUPPORTED)
+        exchange_fail(it, 409, "no_maps", error.message);
+    else if (status != BE_OK)
         answer_fail(&it->answer, &error);
     return status == BE_OK;
 }

@@ -157,6 +157,18 @@ static be_status read_subjects(request *it, const parameters *from, be_error *er
     return status;
 }
 
+/* Maps are asked for: each subject must have some. */
+static be_status check_maps(const request *it, be_error *error)
+{
+    for (size_t s = 0; s < it->query.n_subjects; s++) {
+        const be_subject_info *info = engine_subject_info(it->engine, it->query.subjects[s]);
+        if (info->maps == 0)
+            return be_fail(error, BE_ERROR_UNSUPPORTED, "%s has no attention maps of ROIs: its %s encoder with readout %s has no query of "
+                           "a ROI", info->name, info->encoder, info->readout);
+    }
+    return BE_OK;
+}
+
 /* The ROIs named by one parameter, for each subject. */
 static be_status read_rois(request *it, const char *names, be_roi_selection *selections, bool *asked, be_error *error)
 {
@@ -190,6 +202,8 @@ static be_status read_predict(request *it, const parameters *from, be_error *err
         status = read_rois(it, parameter(from, "rois"), query->only, &query->only_some, error);
     if (status == BE_OK)
         status = read_rois(it, parameter(from, "attention"), query->maps, &query->with_maps, error);
+    if (status == BE_OK && query->with_maps)
+        status = check_maps(it, error);
     if (status == BE_OK && query->with_maps && query->format != FORMAT_JSON)
         status = be_fail(error, BE_ERROR_ARGUMENT, "attention: maps go into JSON; /attention gives them in other formats");
     query->how.hemispheres[BE_LEFT] = query->how.hemispheres[BE_RIGHT] = true;
@@ -206,7 +220,9 @@ static be_status read_attention(request *it, const parameters *from, be_error *e
 {
     if (!parameter(from, "roi"))
         return be_fail(error, BE_ERROR_ARGUMENT, "the parameter roi is missing: whose map?");
-    be_status status = read_hemisphere(it, from, error);
+    be_status status = check_maps(it, error);
+    if (status == BE_OK)
+        status = read_hemisphere(it, from, error);
     if (status == BE_OK)
         status = read_heads(it, from, error);
     if (status == BE_OK && it->kind == REQUEST_ATTENTION)

@@ -20,7 +20,8 @@ const char *parameter(const parameters *from, const char *key);
 bool query_has_parameter(request_kind kind, const char *name);
 
 /* Fills it->query for it->kind; `accept` is the Accept header or NULL. `id` takes GET /attention's id (NULL: none).
- * BE_ERROR_ARGUMENT names the valid parameters or values, BE_ERROR_NOT_FOUND the known subjects or close ROIs. */
+ * BE_ERROR_ARGUMENT names the valid parameters or values, BE_ERROR_NOT_FOUND the known subjects or close ROIs,
+ * BE_ERROR_UNSUPPORTED a subject without the maps that are asked for. */
 be_status query_read(request *it, const parameters *from, const char *accept, be_fit fit, const char **id, be_error *error);
 
 /* The ROI selections of roi=, for a prediction of which only `subject` is asked. */

@@ -97,10 +97,13 @@ static be_status compute(job *self, be_error *error)
     const be_subject_info *info = subject_info(self);
     size_t heads = self->maps.heads ? info->heads : 1;
     void *memory;
+    be_status status = check_maps(info, error);
+    if (status != BE_OK)
+        return status;
     read_picture(self->image, &self->compute, self->engine.model, &self->picture);
     if (self->picture.status != BE_OK)
         return be_fail(error, self->picture.status, "%s", self->picture.error.message);
-    be_status status = be_allocate(&memory, heads * info->maps * count_cells(self), sizeof(float), "attention maps", error);
+    status = be_allocate(&memory, heads * info->maps * count_cells(self), sizeof(float), "attention maps", error);
     if (status != BE_OK)
         return status;
     if (self->maps.heads)

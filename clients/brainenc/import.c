@@ -10,14 +10,18 @@ static const char help[] =
     "of use apply to the file too (NSD's data may not be passed on).\n\n"
     "  --data FOLDER       the folder with roi_masks/ in it\n"
     "  -o FILE             the subject file to write\n"
-    "  --name NAME         what the subject is called (default: from the checkpoint, subj01)\n\n"
+    "  --name NAME         what the subject is called (default: from the checkpoint, subj01)\n"
+    "  --streams-order HOW rest-last or rest-first: of readout streams_inc, which a checkpoint does not tell\n"
+    "  --class-token WHICH first-patch or class-token: of backbone dinov2_cls, which a checkpoint does not tell\n\n"
     "example: brainenc import checkpoint.pth --data algonauts/subj01 -o subj01.safetensors\n";
 
 static int parse(int argc, char **argv, be_import_options *options)
 {
-    enum { OPTION_DATA = 256, OPTION_NAME };
+    enum { OPTION_DATA = 256, OPTION_NAME, OPTION_STREAMS, OPTION_CLASS };
     static const struct option all[] = {
-        {"data", required_argument, NULL, OPTION_DATA}, {"name", required_argument, NULL, OPTION_NAME}, {NULL, 0, NULL, 0},
+        {"data", required_argument, NULL, OPTION_DATA}, {"name", required_argument, NULL, OPTION_NAME},
+        {"streams-order", required_argument, NULL, OPTION_STREAMS}, {"class-token", required_argument, NULL, OPTION_CLASS},
+        {NULL, 0, NULL, 0},
     };
     int option;
     while ((option = getopt_long(argc, argv, "o:", all, NULL)) != -1) {
@@ -25,6 +29,8 @@ static int parse(int argc, char **argv, be_import_options *options)
         case 'o': options->output = optarg; break;
         case OPTION_DATA: options->data = optarg; break;
         case OPTION_NAME: options->name = optarg; break;
+        case OPTION_STREAMS: options->streams_order = optarg; break;
+        case OPTION_CLASS: options->class_token = optarg; break;
         default: return EXIT_USAGE;
         }
     }

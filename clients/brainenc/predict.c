@@ -131,6 +131,8 @@ static be_status select_rois(predict_job *self, be_error *error)
         const be_subject_info *info = self->subjects[s].info;
         if (self->ask->rois)
             status = be_roi_select(&info->rois, self->ask->rois, &self->only[s], error);
+        if (status == BE_OK && self->ask->attention && !self->ask->server)
+            status = check_maps(info, error);
         if (status == BE_OK && self->ask->attention)
             status = be_roi_select(&info->rois, self->ask->attention, &self->attention[s], error);
         for (int h = BE_LEFT; h < BE_HEMISPHERES && status == BE_OK; h++)

@@ -183,10 +183,24 @@ static be_status check_grid(const char *path, const compute_options *options, co
 {
     size_t limit = options->tokens ? options->tokens : BE_DEFAULT_TOKENS;
     be_model_grid(model, &out->input, &out->about.rows, &out->about.columns);
+    for (size_t s = 0; s < be_model_subjects(model); s++) {
+        be_error why;
+        be_status status = be_model_check_image(model, s, out->input.width, out->input.height, &why);
+        if (status != BE_OK)
+            return be_fail(&out->error, status, "%s: %s", path, why.message);
+    }
     if (out->about.rows * out->about.columns <= limit)
         return BE_OK;
     return be_fail(&out->error, BE_ERROR_LIMIT, "%s: %zu x %zu pixels are %zu x %zu tokens, --max-tokens is %zu", path,
                    out->input.width, out->input.height, out->about.rows, out->about.columns, limit);
+}
+
+be_status check_maps(const be_subject_info *info, be_error *error)
+{
+    if (info->maps > 0)
+        return BE_OK;
+    return be_fail(error, BE_ERROR_UNSUPPORTED, "%s has no attention maps of ROIs: its %s encoder with readout %s has no query of a ROI",
+                   info->name, info->encoder, info->readout);
 }
 
 void read_picture(const char *path, const compute_options *options, const be_model *model, picture *out)

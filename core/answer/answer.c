@@ -233,7 +233,7 @@ static cJSON *add_group(be_json *json, cJSON *list, const be_subject_info *info,
     for (size_t m = 0; m < group->n_members; m++)
         be_json_text(json, members, NULL, info->rois.rois[group->members[m]].name);
     be_json_text(json, object, "hemi", be_hemisphere_name(hemisphere));
-    be_json_flag(json, object, "dynamic", true);
+    be_json_flag(json, object, "dynamic", info->dynamic);
     return object;
 }
 

@@ -316,6 +316,14 @@ static be_status project_queries(transformer *model, be_tensor_file *file, const
     return status;
 }
 
+/* The name of a learned position table: the training program keeps it inside its backbone, a subject file beside the rest. */
+static const char *table_name(const be_tensor_file *file, const char *prefix, const char *own, const char *inside)
+{
+    char name[NAME_SIZE];
+    snprintf(name, sizeof name, "%s%s", prefix, inside);
+    return be_tensor_file_find(file, name) ? inside : own;
+}
+
 static be_status load_weights(transformer *model, be_tensor_file *file, const char *prefix, be_error *error)
 {
     const be_encoder_settings *settings = &model->base.settings;
@@ -328,8 +336,9 @@ static be_status load_weights(transformer *model, be_tensor_file *file, const ch
         {"transformer.encoder.norm.bias", width, 0, encodes ? model->encoder.norm_bias : NULL},
         {"input_proj.weight", width, settings->channels, model->input_weight},
         {"input_proj.bias", width, 0, model->input_bias},
-        {"row_embed.weight", LEARNED_POSITIONS, width / 2, model->row_table},
-        {"col_embed.weight", LEARNED_POSITIONS, width / 2, model->column_table},
+        {table_name(file, prefix, "row_embed.weight", "backbone_model.1.row_embed.weight"), LEARNED_POSITIONS, width / 2, model->row_table},
+        {table_name(file, prefix, "col_embed.weight", "backbone_model.1.col_embed.weight"), LEARNED_POSITIONS, width / 2,
+         model->column_table},
     };
     be_status status = BE_OK;
     for (size_t l = 0; l < model->encoder.n_layers && status == BE_OK; l++)

@@ -382,10 +382,10 @@ static be_status list_maps(opening *self)
     void *memory;
     if (info->heads == 0)
         return BE_OK;
-    info->maps = BE_HEMISPHERES * info->rois.count;
     info->by_vertex = subject->plan.by_vertex;
     if (info->by_vertex)
         return BE_OK;
+    info->maps = BE_HEMISPHERES * info->rois.count;
     be_status status = be_allocate(&memory, info->maps, sizeof(uint32_t), "a list of maps", self->error);
     if (status != BE_OK)
         return status;
@@ -404,8 +404,8 @@ static be_status load_weights(opening *self)
     void *memory;
     const cJSON *asked = cJSON_GetObjectItemCaseSensitive(self->root, "streams_order");
     be_status status = asked ? get_text(self, self->root, "streams_order", &text) : BE_OK;
-    if (status == BE_OK && *text)
-        status = be_streams_order_parse(text, &order, self->error);
+    if (status == BE_OK && *text && be_streams_order_parse(text, &order, NULL) != BE_OK)
+        status = fail_field(self, "streams_order", "order of rest-last and rest-first");
     if (status == BE_OK)
         status = be_readout_plan_make(info->readout, subject->settings.kind, order, &info->rois, info->n_vertices, self->path,
                                       &subject->plan, self->error);

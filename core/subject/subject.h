@@ -46,7 +46,7 @@ typedef struct be_subject_info {
     size_t maps;                          /* attention maps: one a ROI (with rest) and hemisphere; 0: there are none */
     size_t heads;                         /* of each map; 0: there are none */
     bool dynamic;                         /* the maps depend on the image */
-    bool by_vertex;                       /* each vertex has a map of its own; a ROI's is their mean (be_session_maps) */
+    bool by_vertex;                       /* each vertex has a map of its own, which be_session_maps gives; maps is 0 then */
     size_t members, runs;                 /* members 1: no ensemble; runs: the most that any layer has */
     be_member_info *member;               /* [members]; owned */
     size_t image_size;                    /* pixels a side the training images had: the checkpoint's image_size, or 425 */

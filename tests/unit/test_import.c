@@ -168,17 +168,13 @@ static void test_unsupported_settings(void **state)
 {
     (void)state;
     static const struct { const char *name; be_value value; const char *part; } cases[] = {
-        {"backbone_arch", TEXT("dinov2"), "backbone_arch 'dinov2'"},
-        {"backbone_arch", TEXT("resnet50"), "backbone_arch 'resnet50'"},
-        {"encoder_arch", TEXT("linear"), "encoder_arch 'linear'"},
-        {"encoder_arch", TEXT("custom_transformer"), "encoder_arch 'custom_transformer'"},
-        {"readout_res", TEXT("voxels"), "readout_res 'voxels'"},
-        {"readout_res", TEXT("streams_inc"), "readout_res 'streams_inc'"},
-        {"position_embedding", TEXT("learned"), "position_embedding 'learned'"},
-        {"enc_layers", INTEGER(1), "enc_layers 1"},
-        {"dec_layers", INTEGER(2), "dec_layers 2"},
+        {"backbone_arch", TEXT("vgg16"), "backbone_arch: 'vgg16'"},
+        {"backbone_arch", TEXT("dinov2_q_cls"), "encoder_arch 'transformer' cannot be read from a class token"},
+        {"encoder_arch", TEXT("convolution"), "encoder_arch 'convolution'"},
+        {"readout_res", TEXT("gyri"), "readout_res 'gyri'"},
+        {"position_embedding", TEXT("rotary"), "position_embedding 'rotary'"},
         {"dec_layers", INTEGER(0), "dec_layers 0"},
-        {"pre_norm", INTEGER(0), "pre_norm 0"},
+        {"dec_layers", INTEGER(65), "dec_layers 65"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         refuse(cases[i].name, &cases[i].value, BE_ERROR_UNSUPPORTED, cases[i].part);
@@ -240,7 +236,7 @@ static void test_wrong_shapes(void **state)
 {
     (void)state;
     static const struct { const char *name; size_t rows, columns; const char *part; } cases[] = {
-        {"query_embed.weight", 48, 96, "query_embed has 48 rows"}, {"query_embed.weight", 49, 96, "query_embed has 49 rows"},
+        {"query_embed.weight", 48, 96, "the model has 48 queries"}, {"query_embed.weight", 49, 96, "the model has 49 queries"},
         {"query_embed.weight", 50, 90, "'model.query_embed.weight' has the wrong shape, expected [50][96]"},
         {"lh_embed.0.weight", 299, 96, "'model.lh_embed.0.weight' is for 299 vertices"},
         {"rh_embed.0.weight", 320, 95, "'model.rh_embed.0.weight' has the wrong shape, expected [320][96]"},

@@ -76,8 +76,10 @@ static const char *last_part(const char *dotted)
 
 static const char *const needed_fields[] = {
     "format", "subject", "demo", "units", "unverified", "features", "channels", "image_size", "encoder", "readout", "rois",
-    "fsaverage", "members", "rois.3.name", "rois.3.family", "fsaverage.rh", "members.0.layer", "members.0.heads",
-    "members.0.validation",
+    "fsaverage", "members", "rois.3.name", "rois.3.family", "fsaverage.rh", "members.0.layer", "members.0.run",
+    "members.0.validation", "dilation", "settings.width", "settings.queries", "settings.heads", "settings.enc_layers",
+    "settings.dec_layers", "settings.pre_norm", "settings.learned_position", "settings.class_token", "settings.input_projection",
+    "settings.stride",
 };
 enum { N_FIELDS = sizeof needed_fields / sizeof *needed_fields };
 
@@ -129,18 +131,33 @@ static void test_wrong_values(void **state)
         {"subject", "\"\"", BE_ERROR_FORMAT, "'subject'"},
         {"subject", "\"0123456789012345678901234567890123456789012345678901234567890123\"", BE_ERROR_FORMAT, "'subject'"},
         {"features", "\"vgg16\"", BE_ERROR_UNSUPPORTED, "features: "},
-        {"encoder", "\"linear\"", BE_ERROR_UNSUPPORTED, "encoder 'linear'"},
-        {"readout", "\"voxels\"", BE_ERROR_UNSUPPORTED, "readout 'voxels'"},
-        {"channels", "98", BE_ERROR_FORMAT, "channels 98"},
+        {"encoder", "\"convolution\"", BE_ERROR_UNSUPPORTED, "encoder_arch 'convolution'"},
+        {"encoder", "\"linear\"", BE_ERROR_FORMAT, "queries are 50, its readout rois_all has 1"},
+        {"encoder", "\"spatial_feature\"", BE_ERROR_FORMAT, "spatial_embed.weight"},
+        {"encoder", "\"custom_transformer\"", BE_ERROR_FORMAT, "cross_attn.k_proj.weight"},
+        {"readout", "\"voxels\"", BE_ERROR_FORMAT, "queries are 50, its readout voxels has 620"},
+        {"readout", "\"gyri\"", BE_ERROR_UNSUPPORTED, "readout_res 'gyri'"},
+        {"readout", "\"streams_inc\"", BE_ERROR_ARGUMENT, "--streams-order"},
+        {"streams_order", "\"middle\"", BE_ERROR_FORMAT, "'streams_order'"},
+        {"features", "\"dinov2_q_cls\"", BE_ERROR_FORMAT, "settings.class_token"},
+        {"channels", "98", BE_ERROR_FORMAT, "hidden_dim 96 is not the backbone's width 98"},
         {"channels", "0", BE_ERROR_FORMAT, "channels 0"},
-        {"channels", "112", BE_ERROR_FORMAT, "linear1.weight"},
+        {"settings.width", "112", BE_ERROR_FORMAT, "hidden_dim 112 is not the backbone's width 96"},
+        {"settings.enc_layers", "1", BE_ERROR_FORMAT, "enc_layers 1"},
+        {"settings.dec_layers", "2", BE_ERROR_FORMAT, "transformer.decoder.layers.1"},
+        {"settings.dec_layers", "0", BE_ERROR_UNSUPPORTED, "dec_layers 0"},
+        {"settings.pre_norm", "false", BE_ERROR_FORMAT, "norm2.weight"},
+        {"settings.learned_position", "true", BE_ERROR_FORMAT, "row_embed.weight"},
+        {"settings.input_projection", "true", BE_ERROR_FORMAT, "input_proj.weight"},
         {"channels", "1048576", BE_ERROR_FORMAT, "channels 1048576"},
         {"channels", "1048577", BE_ERROR_FORMAT, "'channels'"},
         {"image_size", "0", BE_ERROR_FORMAT, "'image_size'"},
-        {"members.0.heads", "0", BE_ERROR_FORMAT, "heads 0"},
-        {"members.0.heads", "7", BE_ERROR_FORMAT, "heads 7"},
+        {"settings.heads", "0", BE_ERROR_FORMAT, "nheads 0"},
+        {"settings.heads", "7", BE_ERROR_FORMAT, "nheads 7"},
         {"members", "[]", BE_ERROR_FORMAT, "'members'"},
-        {"members", "[{}, {}]", BE_ERROR_UNSUPPORTED, "2 members"},
+        {"members", "[{}, {}]", BE_ERROR_FORMAT, "'validation'"},
+        {"members", "[{\"layer\": 1, \"run\": 1, \"validation\": null}, {\"layer\": 2, \"run\": 1, \"validation\": null}]", BE_ERROR_FORMAT,
+         "an ensemble needs the tensors 'validation.lh'"},
         {"members", "[5]", BE_ERROR_FORMAT, "'validation'"},
         {"rois", "[]", BE_ERROR_FORMAT, "masks.lh"},
         {"rois.23.name", "\"\"", BE_ERROR_FORMAT, "'rois'"},
@@ -148,7 +165,9 @@ static void test_wrong_values(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         pieces it = take_apart();
-        cJSON_ReplaceItemInObject(holder(it.root, cases[i].field), last_part(cases[i].field), cJSON_Parse(cases[i].value));
+        cJSON *object = holder(it.root, cases[i].field);
+        cJSON_DeleteItemFromObject(object, last_part(cases[i].field)); /* where it is there */
+        cJSON_AddItemToObject(object, last_part(cases[i].field), cJSON_Parse(cases[i].value));
         refuse_pieces(&it, cases[i].status, cases[i].part);
         free_pieces(&it);
     }
