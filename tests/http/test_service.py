@@ -191,7 +191,7 @@ class Service(Daemon):
 
     def reload(self):
         """ExecReload, as the service's user."""
-        words = [str(self.process.pid) if word == "$MAINPID" else word for word in command(self.installed.unit, "ExecReload")]
+        words = [word.replace("${MAINPID}", str(self.process.pid)) for word in command(self.installed.unit, "ExecReload")]
         subprocess.run([*AS_SERVICE, *words], env=self.environment, cwd="/", check=True, timeout=PATIENCE)
 
     def wait_states(self, *states):
