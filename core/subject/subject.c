@@ -78,8 +78,9 @@ static be_status parse_metadata(opening *self)
                        self->path);
     be_status status = get_size(self, self->root, "format", &format);
     if (status == BE_OK && format != BE_SUBJECT_FORMAT)
-        status = be_fail(self->error, BE_ERROR_UNSUPPORTED, "%s: is of format %zu, this version reads format %d", self->path,
-                         format, BE_SUBJECT_FORMAT);
+        status = be_fail(self->error, BE_ERROR_UNSUPPORTED,
+                         "%s: is of format %zu, this version reads format %d: `brainenc import` makes it anew", self->path, format,
+                         BE_SUBJECT_FORMAT);
     return status;
 }
 

@@ -1,6 +1,6 @@
 /* The JSON object in a subject file's metadata; for the files of this folder only.
  *
- *  {"format": 1, "subject": "subj01", "demo": false, "units": "...", "terms": "...",
+ *  {"format": 2, "subject": "subj01", "demo": false, "units": "...", "terms": "...",
  *   "features": "dinov2_q", "channels": 768, "image_size": 425 or null, "dilation": false,
  *   "encoder": "transformer", "readout": "rois_all", "streams_order": "rest-last" (of streams_inc), "unverified": "",
  *   "settings": {"width": 768, "queries": 50, "heads": 16, "enc_layers": 0, "dec_layers": 1, "pre_norm": true,
@@ -18,6 +18,6 @@
 #define BE_SUBJECT_UNITS "as trained (NSD: z-scored betas)"
 #define BE_SUBJECT_TERMS \
     "Holds masks derived from the data it was trained on: that data's terms of use apply (NSD: not to be passed on)."
-enum { BE_SUBJECT_FORMAT = 1 };
+enum { BE_SUBJECT_FORMAT = 2 };
 
 #endif

@@ -100,7 +100,7 @@ def write_safetensors(path, source, edit):
     (b'\\"channels\\":96', b'\\"channels\\":1e300'),
     (b'\\"heads\\":16', b'\\"heads\\":0'), (b'\\"heads\\":16', b'\\"heads\\":97'),
     (b'\\"layer\\":1,', b'\\"layer\\":5000000,'), (b'\\"image_size\\":null', b'\\"image_size\\":0'),
-    (b'\\"features\\":\\"dinov2_q\\"', b'\\"features\\":\\"vgg16\\"'), (b'\\"format\\":1', b'\\"format\\":2'),
+    (b'\\"features\\":\\"dinov2_q\\"', b'\\"features\\":\\"vgg16\\"'), (b'\\"format\\":2', b'\\"format\\":1'),
     (b'\\"readout\\":\\"rois_all\\"', b'\\"readout\\":\\"voxels\\"'),
     (b'members.0.query_embed.weight', b'members.0.query_embed.height'),
     (b'"masks.lh"', b'"masks.xx"'), (b'"fsaverage.rh"', b'"fsaverage.xx"'), (b'\\"V1v\\"', b'\\"\\"'),

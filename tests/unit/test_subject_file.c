@@ -126,7 +126,8 @@ static void test_wrong_values(void **state)
 {
     (void)state;
     static const struct { const char *field, *value; be_status status; const char *part; } cases[] = {
-        {"format", "2", BE_ERROR_UNSUPPORTED, "format 2"},
+        {"format", "1", BE_ERROR_UNSUPPORTED, "format 1, this version reads format 2: `brainenc import` makes it anew"},
+        {"format", "3", BE_ERROR_UNSUPPORTED, "format 3"},
         {"format", "0", BE_ERROR_UNSUPPORTED, "format 0"},
         {"subject", "\"\"", BE_ERROR_FORMAT, "'subject'"},
         {"subject", "\"0123456789012345678901234567890123456789012345678901234567890123\"", BE_ERROR_FORMAT, "'subject'"},
