@@ -115,7 +115,9 @@ be_status be_session_features(be_session *session, const be_image *image, float 
 size_t be_session_layers(const be_session *session, size_t subject);
 
 /* The mean map of some vertices of a subject that has one a vertex: `vertices` [count >= 1], left ones first (a right vertex v is
- * V_lh + v). `features` is what be_output.features was given for an image of that grid. mean [T], heads [heads][T] or NULL. */
+ * V_lh + v). `features` is what be_output.features was given for an image of that grid. mean [T], heads [heads][T] or NULL; each
+ * sums to 1. BE_ERROR_UNSUPPORTED for a subject that has none, BE_ERROR_ARGUMENT for a vertex out of range or none,
+ * BE_ERROR_LIMIT for a grid larger than the session's. */
 be_status be_session_maps(be_session *session, size_t subject, const float *features, size_t rows, size_t columns,
                           const uint32_t *vertices, size_t count, float *mean, float *heads, be_error *error);
 

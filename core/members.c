@@ -114,10 +114,10 @@ static be_status begin_member(const be_member_run *run, size_t subject, size_t m
 {
     const be_encoder *encoder = be_subject_encoder(be_model_subject(run->model, subject), member);
     const be_grid *grid = run->grid;
-    const float *constants = grid->subjects[subject] + member * be_encoder_grid_floats(encoder, grid->rows, grid->columns);
     be_status status = be_encoder_check_grid(encoder, grid->rows, grid->columns, error);
-    if (status != BE_OK)
+    if (status != BE_OK) /* then it has no constants */
         return status;
+    const float *constants = grid->subjects[subject] + member * be_encoder_grid_floats(encoder, grid->rows, grid->columns);
     return be_encode_begin(encoder, run->team, run->arena, features, grid->rows, grid->columns, constants, encoding, error);
 }
 

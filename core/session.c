@@ -291,6 +291,20 @@ size_t be_session_layers(const be_session *session, size_t subject)
     return be_member_layers(session->model, subject);
 }
 
+static be_status check_vertices(const be_subject_info *info, const uint32_t *vertices, size_t count, be_error *error)
+{
+    size_t total = info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT];
+    if (!info->by_vertex)
+        return be_fail(error, BE_ERROR_UNSUPPORTED, "%s has no maps of single vertices", info->name);
+    if (count == 0)
+        return be_fail(error, BE_ERROR_ARGUMENT, "vertices: none is named");
+    for (size_t i = 0; i < count; i++) {
+        if (vertices[i] >= total)
+            return be_fail(error, BE_ERROR_ARGUMENT, "vertices: there is no %u, %s has %zu", (unsigned)vertices[i], info->name, total);
+    }
+    return BE_OK;
+}
+
 be_status be_session_maps(be_session *session, size_t subject, const float *features, size_t rows, size_t columns,
                           const uint32_t *vertices, size_t count, float *mean, float *heads, be_error *error)
 {
@@ -298,7 +312,12 @@ be_status be_session_maps(be_session *session, size_t subject, const float *feat
     worker *it = &session->workers[0];
     be_member_run run = {.model = session->model, .team = &team, .arena = &it->arena, .buffers = &it->buffers, .features = features,
                          .feature_stride = rows * columns * be_model_backbone(session->model)->channels};
-    be_status status = be_model_take_grid(session->model, rows, columns, &run.grid, error);
+    size_t cells;
+    be_status status = check_vertices(be_subject_get_info(be_model_subject(session->model, subject)), vertices, count, error);
+    if (status == BE_OK && (!be_size_multiply(rows, columns, &cells) || cells > session->tokens))
+        status = be_fail(error, BE_ERROR_LIMIT, "tokens: %zu x %zu are more than the limit of %zu", rows, columns, session->tokens);
+    if (status == BE_OK)
+        status = be_model_take_grid(session->model, rows, columns, &run.grid, error);
     if (status != BE_OK)
         return status;
     status = be_members_maps(&run, subject, vertices, count, mean, heads, error);

@@ -121,6 +121,8 @@ static be_status find_held(exchange *it, const char *id, be_error *error)
         held_result_release(asked->held);
         asked->held = NULL;
     }
+    if (!asked->held && !id && query_check_maps(asked, error) != BE_OK)
+        return error->status; /* of the default subject nothing is ever held */
     if (!asked->held && id)
         return be_fail(error, BE_ERROR_NOT_FOUND, "id: '%.40s' is not held any more: POST the image to /attention", id);
     if (!asked->held)

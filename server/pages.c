@@ -189,6 +189,7 @@ static void describe_answers(be_json *json, cJSON *operation, const described_ro
 {
     static const struct { const char *code, *meaning; } errors[] = {
         {"400", "a parameter is wrong"}, {"401", "the key is missing or wrong"}, {"404", "an unknown subject, ROI or id"},
+        {"408", "the upload took longer than limits.deadline_ms"}, {"409", "maps of a model that has none"},
         {"413", "a limit is exceeded"}, {"415", "an unknown kind of image"}, {"422", "a damaged image"},
         {"503", "busy, loading or ending: try again after Retry-After"}, {"504", "the deadline passed"},
     };

@@ -157,8 +157,7 @@ static be_status read_subjects(request *it, const parameters *from, be_error *er
     return status;
 }
 
-/* Maps are asked for: each subject must have some. */
-static be_status check_maps(const request *it, be_error *error)
+be_status query_check_maps(const request *it, be_error *error)
 {
     for (size_t s = 0; s < it->query.n_subjects; s++) {
         const be_subject_info *info = engine_subject_info(it->engine, it->query.subjects[s]);
@@ -203,7 +202,7 @@ static be_status read_predict(request *it, const parameters *from, be_error *err
     if (status == BE_OK)
         status = read_rois(it, parameter(from, "attention"), query->maps, &query->with_maps, error);
     if (status == BE_OK && query->with_maps)
-        status = check_maps(it, error);
+        status = query_check_maps(it, error);
     if (status == BE_OK && query->with_maps && query->format != FORMAT_JSON)
         status = be_fail(error, BE_ERROR_ARGUMENT, "attention: maps go into JSON; /attention gives them in other formats");
     query->how.hemispheres[BE_LEFT] = query->how.hemispheres[BE_RIGHT] = true;
@@ -220,7 +219,8 @@ static be_status read_attention(request *it, const parameters *from, be_error *e
 {
     if (!parameter(from, "roi"))
         return be_fail(error, BE_ERROR_ARGUMENT, "the parameter roi is missing: whose map?");
-    be_status status = check_maps(it, error);
+    bool chosen = it->kind == REQUEST_ATTENTION || parameter(from, "subject"); /* else the held prediction's subject is it */
+    be_status status = chosen ? query_check_maps(it, error) : BE_OK;
     if (status == BE_OK)
         status = read_hemisphere(it, from, error);
     if (status == BE_OK)

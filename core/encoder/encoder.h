@@ -49,6 +49,7 @@ typedef struct be_encoder_info {
     size_t heads;      /* of its attention maps: 1 for spatial_feature, 0 for linear, which has no maps */
     size_t hidden;     /* of the feed-forward part; 0: there is none */
     bool dynamic;      /* the maps depend on the image */
+    size_t side;       /* the grid it is bound to is side x side; 0: it takes others */
     char unverified[96];  /* "" or what no golden case covers */
 } be_encoder_info;
 const be_encoder_info *be_encoder_get_info(const be_encoder *encoder);

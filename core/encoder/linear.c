@@ -9,7 +9,7 @@
 #include "core/encoder/kind.h"
 #include "core/encoder/load.h"
 
-enum { FILTERS = 256, SIDE = 3, TAPS = SIDE * SIDE, PADDING = 1 };
+enum { FILTERS = 256, SIDE = 3, TAPS = SIDE * SIDE, PADDING = 1, LARGEST_SIDE = 1024 };
 
 typedef struct linear {
     be_encoder base;
@@ -144,7 +144,7 @@ static be_status find_side(const be_tensor_file *file, const char *prefix, const
     *side = 0;
     if (settings->class_token && width == settings->channels)
         return BE_OK;
-    while (!settings->class_token && FILTERS * *side * *side < width)
+    while (!settings->class_token && *side < LARGEST_SIDE && FILTERS * *side * *side < width)
         ++*side;
     if (width == 0 || FILTERS * *side * *side != width)
         return be_fail(error, BE_ERROR_FORMAT, "%s: tensor '%s' is missing or no readout of a %s", be_tensor_file_path(file), name,

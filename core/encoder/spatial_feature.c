@@ -12,7 +12,7 @@
 
 typedef struct spatial {
     be_encoder base;
-    size_t side, cells; /* the training images' grid is side x side */
+    size_t cells;       /* of the training images' grid */
     float *maps;        /* [Q][cells]: softmax taken */
 } spatial;
 
@@ -32,7 +32,7 @@ static be_status check(const be_encoder_settings *settings, const char *path, be
 
 static be_status check_grid(const be_encoder *encoder, size_t rows, size_t columns, be_error *error)
 {
-    size_t side = model_of(encoder)->side;
+    size_t side = encoder->info.side;
     if (rows == side && columns == side)
         return BE_OK;
     return be_fail(error, BE_ERROR_ARGUMENT, "fit: the maps of spatial_feature are for %zu x %zu tokens, the image has %zu x %zu", side,
@@ -141,9 +141,9 @@ static be_status load(be_tensor_file *file, const char *prefix, const be_encoder
     if (status != BE_OK)
         return status;
     spatial *model = memory;
-    model->base.info = (be_encoder_info){.queries = settings->queries, .width = settings->channels, .heads = 1};
+    model->base.info = (be_encoder_info){.queries = settings->queries, .width = settings->channels, .heads = 1,
+                                         .side = square_root(cells)};
     model->cells = cells;
-    model->side = square_root(cells);
     status = be_allocate_aligned(&maps, settings->queries * cells, sizeof(float), "the maps of an encoder", error);
     if (status == BE_OK) {
         model->maps = maps;

@@ -175,6 +175,11 @@ static be_status read_all_scores(import *self, be_hemisphere hemisphere)
     const char *ncsnr = self->options->ncsnr[hemisphere];
     void *memory;
     be_status status = BE_OK;
+    for (size_t m = 1; m < self->n_sources; m++) {
+        if (!self->sources[m].from.scores[hemisphere] != !self->sources[0].from.scores[hemisphere])
+            return be_fail(self->error, BE_ERROR_ARGUMENT, "%s: some members have validation correlations of the %s hemisphere and some "
+                           "have none", self->sources[m].from.checkpoint, be_hemisphere_name(hemisphere));
+    }
     if (self->sources[0].from.scores[hemisphere]) {
         status = be_allocate(&memory, self->n_sources * vertices, sizeof(float), "scores", self->error);
         if (status == BE_OK)

@@ -23,7 +23,7 @@ static double layer_score(const be_member_info *members, size_t n_members, const
         if (!same_layer(members, m, n))
             continue;
         double score = (double)correlations[n * vertices + vertex];
-        sum += isnan(score) ? 0 : score;
+        sum += isfinite(score) ? score : 0;
         ++*runs;
     }
     return sum / (double)*runs;

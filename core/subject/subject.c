@@ -359,6 +359,17 @@ static be_status read_all_scores(opening *self)
 
 /* --- weights -------------------------------------------------------------------------------------- */
 
+/* Sessions are sized for the first member: the others must be of its shapes. */
+static be_status check_alike(const opening *self, size_t number)
+{
+    const be_encoder_info *a = be_encoder_get_info(self->subject->members[0].encoder);
+    const be_encoder_info *b = be_encoder_get_info(self->subject->members[number].encoder);
+    if (a->queries == b->queries && a->width == b->width && a->heads == b->heads && a->hidden == b->hidden && a->side == b->side)
+        return BE_OK;
+    return be_fail(self->error, BE_ERROR_FORMAT, "%s: member %zu is of other shapes than member 0 (token width %zu and %zu, feed-forward "
+                   "width %zu and %zu)", self->path, number, b->width, a->width, b->hidden, a->hidden);
+}
+
 static be_status load_member(opening *self, size_t number)
 {
     be_subject *subject = self->subject;
@@ -369,6 +380,8 @@ static be_status load_member(opening *self, size_t number)
     snprintf(prefix, sizeof prefix, BE_SUBJECT_MEMBER_PREFIX, number);
     settings.memory_layer = info->member[number].tap.layer;
     be_status status = be_encoder_load(self->file, prefix, &settings, &to->encoder, self->error);
+    if (status == BE_OK)
+        status = check_alike(self, number);
     if (status != BE_OK)
         return status;
     return be_readout_load(self->file, prefix, be_encoder_get_info(to->encoder)->width, info->n_vertices[BE_LEFT],

@@ -68,6 +68,17 @@ def test_a_readout_without_queries_of_rois_has_no_maps(daemon, name):
         assert "no attention maps" in daemon.refuses(409, method, path, body)
 
 
+def test_the_held_prediction_decides_not_the_default_subject(start, daemon):
+    names = ("linear", "layer3")
+    served = [next(it for it in daemon.settings["subjects"] if it["name"] == name) for name in names]
+    other = start(backbones={"dinov2": BACKBONES["dinov2"]}, subjects=served)
+    assert "no attention maps" in other.refuses(409, "GET", "/attention?roi=FBA")  # of the default subject there never are any
+    made = other.post("/predict?subject=layer3&output=rois", LARGE[0].read_bytes()).json()["id"]
+    for path in ("/attention?roi=FBA", f"/attention?roi=FBA&id={made}"):
+        assert other.get(path).json()["subject"] == "layer3"
+    assert "not held" in other.refuses(404, "GET", "/attention?roi=FBA&id=" + "0" * 32)
+
+
 def test_a_static_map_says_so(daemon):
     for name, dynamic in (("spatial", False), ("layer3", True)):
         answer = daemon.post(f"/attention?roi=FBA-1&subject={name}", LARGE[0].read_bytes()).json()

@@ -1,0 +1,103 @@
+"""Subject files of several members, made by hand from one of a single member: what they predict, and what is refused of them."""
+import json
+import struct
+
+import numpy as np
+import pytest
+
+from support import CASE, DATA, PREDICTION_TOLERANCE, read_safetensors
+
+PICTURE = CASE / "images/a_425.png"
+LAYER = "transformer.decoder.layers.0."
+
+
+def write_safetensors(path, tensors, metadata):
+    names = {"float32": "F32", "uint8": "U8", "int32": "I32"}
+    header, at = {"__metadata__": metadata}, 0
+    for name, values in tensors.items():
+        header[name] = {"dtype": names[str(values.dtype)], "shape": list(values.shape), "data_offsets": [at, at + values.nbytes]}
+        at += values.nbytes
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(np.ascontiguousarray(it).tobytes() for it in tensors.values()))
+
+
+@pytest.fixture
+def twins(subject, tmp_path):
+    """save(change) writes a file of two members that are the same but for what `change` does to the second one's tensors."""
+    tensors, metadata = read_safetensors(subject)
+    described = json.loads(metadata["brainenc"])
+    first = {name: values for name, values in tensors.items() if name.startswith("members.0.")}
+
+    def save(change=lambda second: None, scores=lambda: np.zeros((2, 300), np.float32)):
+        second = {name.replace("members.0.", "members.1."): values.copy() for name, values in first.items()}
+        change(second)
+        described["members"] = [described["members"][0] | {"run": run} for run in (1, 2)]
+        validation = {"validation.lh": scores(), "validation.rh": np.zeros((2, 320), np.float32)}
+        path = tmp_path / "twins.safetensors"
+        write_safetensors(path, tensors | second | validation, metadata | {"brainenc": json.dumps(described)})
+        return path
+    return save
+
+
+def predict(tool, subject, tmp_path, **options):
+    return tool.run("predict", PICTURE, "--backbone", CASE / "dinov2_small.safetensors", "--subject", subject, "-o",
+                    tmp_path / "found.npy", **options)
+
+
+def test_two_of_the_same_are_one(tool, twins, subject, tmp_path):
+    predict(tool, subject, tmp_path)
+    want = np.load(tmp_path / "found.npy")
+    predict(tool, twins(), tmp_path)
+    assert np.abs(np.load(tmp_path / "found.npy") - want).max() <= 1e-6
+
+
+def test_the_mean_over_runs_is_plain(tool, twins, subject, tmp_path):
+    predict(tool, subject, tmp_path)
+    want = np.load(tmp_path / "found.npy")
+
+    def add_one(second):  # to every vertex, once for each ROI that it is in
+        for side in ("lh", "rh"):
+            second[f"members.1.{side}_embed.0.bias"] += 1
+    masks = read_safetensors(subject)[0]
+    times = np.concatenate([np.maximum(masks[f"masks.{side}"].sum(axis=0), 1) for side in ("lh", "rh")])
+    predict(tool, twins(add_one), tmp_path)
+    assert np.abs(np.load(tmp_path / "found.npy")[0] - want[0] - times / 2).max() <= PREDICTION_TOLERANCE
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e38, -1e38])
+def test_a_score_that_is_none_harms_no_vertex(tool, twins, tmp_path, value):
+    scores = np.zeros((2, 300), np.float32)
+    scores[1, 7] = scores[0, 9] = scores[1, 9] = value
+    predict(tool, twins(scores=lambda: scores), tmp_path)
+    assert np.isfinite(np.load(tmp_path / "found.npy")).all()
+
+
+def narrower(second):
+    for name, cut in (("linear1.weight", np.s_[:64]), ("linear1.bias", np.s_[:64]), ("linear2.weight", np.s_[:, :64])):
+        second[f"members.1.{LAYER}{name}"] = second[f"members.1.{LAYER}{name}"][cut]
+
+
+def wider(second):
+    for name, axis in (("linear1.weight", 0), ("linear1.bias", 0), ("linear2.weight", 1)):
+        values = second[f"members.1.{LAYER}{name}"]
+        second[f"members.1.{LAYER}{name}"] = np.concatenate([values] * 8, axis=axis)
+
+
+def fewer_queries(second):
+    second["members.1.query_embed.weight"] = second["members.1.query_embed.weight"][:48]
+
+
+def no_readout(second):
+    del second["members.1.rh_embed.0.weight"]
+
+
+@pytest.mark.parametrize("change, words", [
+    (narrower, "member 1 is of other shapes"), (wider, "member 1 is of other shapes"), (fewer_queries, "members.1.query_embed.weight"),
+    (no_readout, "members.1.rh_embed.0.weight"),
+])
+def test_members_of_other_shapes_are_refused(tool, twins, tmp_path, change, words):
+    assert words in predict(tool, twins(change), tmp_path, code=DATA).err
+
+
+def test_scores_of_other_shapes_are_refused(tool, twins, tmp_path):
+    assert "validation.lh" in predict(tool, twins(scores=lambda: np.zeros((2, 299), np.float32)), tmp_path, code=DATA).err
