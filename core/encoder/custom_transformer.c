@@ -74,7 +74,7 @@ static size_t arena_bytes(const be_encoder *encoder, size_t tokens)
 
 static size_t scratch_bytes(const be_encoder *encoder, size_t tokens)
 {
-    return decoder_scratch_bytes(&model_of(encoder)->decoder, tokens);
+    return decoder_scratch_bytes(&model_of(encoder)->decoder, encoder->settings.queries, tokens);
 }
 
 /* --- loading -------------------------------------------------------------------------------------- */

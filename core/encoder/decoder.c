@@ -77,14 +77,23 @@ void decoder_project_queries(const float *rows, const float *weight, const float
 
 /* --- queries -------------------------------------------------------------------------------------- */
 
-/* The buffers of one panel of at most BE_QUERY_PANEL_ROWS queries. */
+/* Many queries go through the projections in panels of more rows, for which their weights are packed less often; their scores are
+ * taken by blocks of BE_QUERY_PANEL_ROWS, which stay in the second-level cache. */
+enum { MANY_QUERIES = 4096, MANY_ROWS = 512 };
+
+static size_t count_panels(size_t queries)
+{
+    return queries < MANY_QUERIES ? be_query_panels(queries) : (queries + MANY_ROWS - 1) / MANY_ROWS;
+}
+
+/* The buffers of one panel of at most MANY_ROWS queries. */
 typedef struct buffers {
     float *state;  /* [rows][D]: t of MODEL section 4 */
     float *query;  /* [rows][D], then the heads' outputs beside each other */
     float *pooled; /* [rows][D] */
     float *branch; /* [rows][D] */
     float *hidden; /* [rows][F] */
-    float *scores; /* [rows][T]: of one head */
+    float *scores; /* [a block's rows][T]: of one head */
 } buffers;
 
 typedef struct job {
@@ -109,14 +118,14 @@ static buffers lay_out(const decoder *self, size_t tokens, size_t rows, be_arena
     at.pooled = be_arena_floats(arena, rows * self->width);
     at.branch = be_arena_floats(arena, rows * self->width);
     at.hidden = be_arena_floats(arena, rows * self->hidden);
-    at.scores = be_arena_floats(arena, rows * tokens);
+    at.scores = be_arena_floats(arena, (rows < BE_QUERY_PANEL_ROWS ? rows : BE_QUERY_PANEL_ROWS) * tokens);
     return at;
 }
 
-size_t decoder_scratch_bytes(const decoder *self, size_t tokens)
+size_t decoder_scratch_bytes(const decoder *self, size_t queries_count, size_t tokens)
 {
     be_arena queries = {0}, placed = {0};
-    lay_out(self, tokens, BE_QUERY_PANEL_ROWS, &queries);
+    lay_out(self, tokens, queries_count < MANY_QUERIES ? BE_QUERY_PANEL_ROWS : MANY_ROWS, &queries);
     be_arena_floats(&placed, BE_PANEL_ROWS * self->width);
     return queries.used > placed.used ? queries.used : placed.used;
 }
@@ -156,23 +165,23 @@ static void begin_layer(const job *self, const panel *part, const decoder_layer 
     kernels->bias_add(at->query, layer->query_bias, count, width, width);
 }
 
-static void keep_maps(const job *self, const panel *part, size_t head)
+/* `first` and `count` are rows of the wish. */
+static void keep_maps(const job *self, size_t first, size_t count, const float *scores, size_t head)
 {
     const be_encoder_wish *wish = self->wish;
-    size_t tokens = self->tokens, floats = part->count * tokens;
-    const float *scores = part->at.scores;
+    size_t tokens = self->tokens, floats = count * tokens;
     if (wish->attention) {
-        float *mean = wish->attention + part->first * tokens;
+        float *mean = wish->attention + first * tokens;
         if (head == 0)
             memset(mean, 0, floats * sizeof *mean);
         self->team->kernels->accumulate(mean, scores, 1.0f / (float)self->self->heads, floats);
     }
     if (wish->attention_heads)
-        memcpy(wish->attention_heads + (head * wish->count + part->first) * tokens, scores, floats * sizeof *scores);
+        memcpy(wish->attention_heads + (head * wish->count + first) * tokens, scores, floats * sizeof *scores);
 }
 
-/* pooled = softmax(q k' / sqrt(D / heads)) v, head by head. */
-static void attend(const job *self, const panel *part, size_t layer_number)
+/* pooled = softmax(q k' / sqrt(D / heads)) v, head by head, for `count` rows of a panel from `row` on. */
+static void attend_block(const job *self, const panel *part, size_t layer_number, size_t row, size_t count)
 {
     const decoder *model = self->self;
     const buffers *at = &part->at;
@@ -182,14 +191,23 @@ static void attend(const job *self, const panel *part, size_t layer_number)
     const float *values = own_values ? keys + width : self->memory;
     float scale = 1.0f / sqrtf((float)head_width);
     for (size_t head = 0; head < model->heads; head++) {
-        size_t column = head * head_width;
-        be_product_transposed(at->scores, tokens, at->query + column, width, keys + column, stride, part->count, tokens, head_width,
-                              scale, false);
-        self->team->kernels->softmax(at->scores, part->count, tokens, tokens);
-        be_product(at->pooled + column, width, at->scores, tokens, values + column, own_values ? stride : width, part->count,
-                   head_width, tokens);
+        size_t column = head * head_width, from = row * width + column;
+        be_product_transposed(at->scores, tokens, at->query + from, width, keys + column, stride, count, tokens, head_width, scale,
+                              false);
+        self->team->kernels->softmax(at->scores, count, tokens, tokens);
+        be_product(at->pooled + from, width, at->scores, tokens, values + column, own_values ? stride : width, count, head_width,
+                   tokens);
         if (layer_number + 1 == model->n_layers)
-            keep_maps(self, part, head);
+            keep_maps(self, part->first + row, count, at->scores, head);
+    }
+}
+
+static void attend(const job *self, const panel *part, size_t layer_number)
+{
+    size_t blocks = (part->count + BE_QUERY_PANEL_ROWS - 1) / BE_QUERY_PANEL_ROWS;
+    for (size_t block = 0; block < blocks; block++) {
+        size_t row = be_panel_start(part->count, blocks, block);
+        attend_block(self, part, layer_number, row, be_panel_start(part->count, blocks, block + 1) - row);
     }
 }
 
@@ -218,7 +236,7 @@ static void run_panel(void *context, size_t number, size_t worker)
 {
     const job *self = context;
     const decoder *model = self->self;
-    size_t panels = be_query_panels(self->wish->count), first = be_panel_start(self->wish->count, panels, number);
+    size_t panels = count_panels(self->wish->count), first = be_panel_start(self->wish->count, panels, number);
     panel part = {.first = first, .count = be_panel_start(self->wish->count, panels, number + 1) - first};
     be_arena_reset(&self->team->scratch[worker]);
     part.at = lay_out(model, self->tokens, part.count, &self->team->scratch[worker]);
@@ -241,5 +259,5 @@ void decoder_run(const decoder *self, const be_team *team, const float *memory, 
                  const be_encoder_wish *wish)
 {
     job it = {self, team, memory, projected, tokens, wish};
-    be_team_run(team, BE_STAGE_ENCODE, be_query_panels(wish->count), run_panel, &it);
+    be_team_run(team, BE_STAGE_ENCODE, count_panels(wish->count), run_panel, &it);
 }

@@ -39,7 +39,8 @@ size_t decoder_memory_floats(const decoder *self, size_t tokens);
  * decoder_memory_floats. */
 void decoder_project_memory(const decoder *self, const be_team *team, const float *memory, const be_positions *positions,
                             float *out);
-size_t decoder_scratch_bytes(const decoder *self, size_t tokens);
+/* For wishes of at most `queries` queries. */
+size_t decoder_scratch_bytes(const decoder *self, size_t queries, size_t tokens);
 
 /* Runs the wish. `memory` is what decoder_project_memory was given (for layers without value weights), `projected` what it made. */
 void decoder_run(const decoder *self, const be_team *team, const float *memory, const float *projected, size_t tokens,

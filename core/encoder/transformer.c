@@ -157,7 +157,7 @@ static size_t arena_bytes(const be_encoder *encoder, size_t tokens)
 static size_t scratch_bytes(const be_encoder *encoder, size_t tokens)
 {
     const transformer *model = model_of(encoder);
-    size_t decoding = decoder_scratch_bytes(&model->decoder, tokens);
+    size_t decoding = decoder_scratch_bytes(&model->decoder, encoder->settings.queries, tokens);
     size_t encoding = self_attention_scratch_bytes(&model->encoder, tokens);
     return decoding > encoding ? decoding : encoding;
 }

@@ -116,6 +116,8 @@ static be_status read_values(be_tensor_file *file, const be_tensor *tensor, bool
     size_t size = be_dtype_size(tensor->dtype);
     gathering to = {tensor->dtype, !as_is, size, as_is ? size : sizeof(float), out};
     gather(tensor, view, bytes, &to);
+    if (storage->bytes) /* a copy exists now */
+        be_mapped_file_release(storage->bytes, storage->count * be_dtype_size(storage->dtype));
     return BE_OK;
 }
 
