@@ -120,6 +120,12 @@ be_status be_readout_load(be_tensor_file *file, const char *prefix, size_t width
     return BE_OK;
 }
 
+size_t be_readout_bytes(const be_readout *readout)
+{
+    size_t each = readout->width * (readout->halves ? sizeof *readout->halves : sizeof *readout->weight) + sizeof *readout->bias;
+    return readout->vertices * each;
+}
+
 void be_readout_free(be_readout *readout)
 {
     if (!readout)
