@@ -189,15 +189,17 @@ static void attend_block(const job *self, const panel *part, size_t layer_number
     const float *keys = self->projected + layer_number * tokens * stride;
     bool own_values = model->layers[layer_number].values_weight != NULL;
     const float *values = own_values ? keys + width : self->memory;
+    bool last = layer_number + 1 == model->n_layers;
     float scale = 1.0f / sqrtf((float)head_width);
     for (size_t head = 0; head < model->heads; head++) {
         size_t column = head * head_width, from = row * width + column;
         be_product_transposed(at->scores, tokens, at->query + from, width, keys + column, stride, count, tokens, head_width, scale,
                               false);
         self->team->kernels->softmax(at->scores, count, tokens, tokens);
-        be_product(at->pooled + from, width, at->scores, tokens, values + column, own_values ? stride : width, count, head_width,
-                   tokens);
-        if (layer_number + 1 == model->n_layers)
+        if (!last || self->wish->take)
+            be_product(at->pooled + from, width, at->scores, tokens, values + column, own_values ? stride : width, count, head_width,
+                       tokens);
+        if (last)
             keep_maps(self, part->first + row, count, at->scores, head);
     }
 }
@@ -246,13 +248,15 @@ static void run_panel(void *context, size_t number, size_t worker)
         else
             begin_layer(self, &part, &model->layers[l]);
         attend(self, &part, l);
-        finish_layer(self, &part, &model->layers[l]);
+        if (l + 1 < model->n_layers || self->wish->take)
+            finish_layer(self, &part, &model->layers[l]);
     }
+    if (!self->wish->take) /* maps alone are wanted */
+        return;
     if (model->norm_gain)
         self->team->kernels->layer_norm(part.at.state, part.at.state, model->norm_gain, model->norm_bias, part.count, model->width,
                                         BE_ENCODER_NORM_EPSILON);
-    if (self->wish->take)
-        self->wish->take(self->wish->context, self->team, first, part.count, part.at.state);
+    self->wish->take(self->wish->context, self->team, first, part.count, part.at.state);
 }
 
 void decoder_run(const decoder *self, const be_team *team, const float *memory, const float *projected, size_t tokens,
