@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from support import CASE, DATA, GOLDEN, USAGE
+from support import ATTENTION_TOLERANCE, CASE, DATA, GOLDEN, PREDICTION_TOLERANCE, USAGE, edit_checkpoint, read_pth
 
 SUBJ01 = CASE / "algonauts/subj01"
 DINOV2 = ["--backbone", CASE / "dinov2_small_pretrain.pth", "--backbone-heads", 12]
@@ -99,14 +99,28 @@ def test_what_only_its_owner_knows_is_asked(tool, tmp_path):
     assert "rest-last" in error and "rest-first" in error and not out.exists()
 
 
-def test_the_two_orders_of_streams_differ(tool, tmp_path):
-    found = []
-    for order in ("rest-last", "rest-first"):
-        subject = tmp_path / f"{order}.safetensors"
-        tool.run("import", GOLDEN / "variants/streams_inc_patched/checkpoint.pth", "--data", SUBJ01, "--streams-order", order, "-o", subject)
-        tool.run("predict", PICTURES[0], *DINOV2, "--subject", subject, "-o", tmp_path / "found.npy")
-        found.append(np.load(tmp_path / "found.npy"))
-    assert np.abs(found[0] - found[1]).max() > 0.1
+def test_streams_whose_rest_stands_first(tool, tmp_path):
+    """The golden model with its queries in the other order, imported as such, is the golden model."""
+    def turn(model):
+        model["query_embed.weight"] = model["query_embed.weight"][[7, *range(7), 15, *range(8, 15)]]
+    folder = GOLDEN / "variants/streams_inc_patched"
+    checkpoint, subject = tmp_path / "checkpoint.pth", tmp_path / "subject.safetensors"
+    edit_checkpoint(folder / "checkpoint.pth", checkpoint, change=turn)
+    tool.run("import", checkpoint, "--data", SUBJ01, "--streams-order", "rest-first", "-o", subject)
+    tool.run("predict", *PICTURES, *DINOV2, "--subject", subject, "-o", tmp_path / "found.npy")
+    want = np.concatenate([np.load(folder / f"expected/{h}_pred.npy") for h in ("lh", "rh")], axis=1)
+    assert np.abs(np.load(tmp_path / "found.npy") - want).max() <= PREDICTION_TOLERANCE
+
+
+def test_the_maps_of_spatial_feature_are_the_learned_ones(tool, tmp_path):
+    """Each the softmax of its query's row, whatever the picture."""
+    folder, subject = GOLDEN / "variants/spatial_rois", tmp_path / "subject.safetensors"
+    tool.run("import", folder / "checkpoint.pth", "--data", SUBJ01, "-o", subject)
+    learned = np.exp(read_pth(folder / "checkpoint.pth")["model"]["spatial_embed.weight"].astype(float))
+    want = (learned / learned.sum(axis=1, keepdims=True)).reshape(2, 25, 31, 31).swapaxes(0, 1)
+    for picture in PICTURES:
+        tool.run("attention", picture, "--roi", "all", *DINOV2, "--subject", subject, "-o", tmp_path / "maps.npy")
+        assert np.abs(np.load(tmp_path / "maps.npy") - want).max() <= ATTENTION_TOLERANCE
 
 
 def test_a_learned_position_without_its_table_is_refused(tool, tmp_path):

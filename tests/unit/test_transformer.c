@@ -75,8 +75,10 @@ static void check_encoder(const char *what, const be_encoder *encoder, const ref
     assert_int_equal(be_encoder_grid_floats(encoder, ROWS, COLUMNS), (ROWS + COLUMNS) * WIDTH / 2);
     assert_ok(be_encoder_check_grid(encoder, ROWS, COLUMNS, &error), &error);
     be_encoder_prepare_grid(encoder, ROWS, COLUMNS, constants);
-    for (int i = 0; i < 2; i++) {
-        assert_ok(be_kernels_select(i ? "generic" : NULL, &team.kernels, &error), &error);
+    const be_kernels *kernels[BE_KERNELS_MAX];
+    size_t n_kernels = be_kernels_available(kernels);
+    for (size_t i = 0; i < n_kernels; i++) {
+        team.kernels = kernels[i];
         assert_ok(be_encode_begin(encoder, &team, &arena, features, ROWS, COLUMNS, constants, &encoding, &error), &error);
         check_wish(what, &encoding, expected, NULL, QUERIES);
         check_wish(what, &encoding, expected, some, sizeof some / sizeof *some);
@@ -107,7 +109,7 @@ static const struct { be_encoder_settings settings; const char *unverified; } ca
     {{.kind = "custom_transformer", .width = WIDTH, .queries = QUERIES, .heads = 4, .dec_layers = 1, PRE_NORM}, ""},
 };
 
-/* With what a layer adds, or the features themselves, so small that the epsilon of the norms shows; or with neither. */
+/* `small`: what each layer adds, and the features, so small that the epsilon of the norms shows. */
 static void check_case(size_t number, bool small, uint32_t *random)
 {
     static float features[TOKENS * WIDTH];
@@ -142,8 +144,32 @@ static void test_every_setting(void **state)
     }
 }
 
+static void test_settings_that_are_refused(void **state)
+{
+    (void)state;
+#define CUSTOM .kind = "custom_transformer", .queries = QUERIES, .dec_layers = 1, PRE_NORM
+    static const struct { be_encoder_settings settings; be_status status; const char *part; } refused[] = {
+        {{CUSTOM, .width = WIDTH + 8}, BE_ERROR_FORMAT, "hidden_dim 40 is no multiple of custom_transformer's 16 heads"},
+        {{CUSTOM, .width = 0}, BE_ERROR_FORMAT, "hidden_dim 0"},
+        {{CUSTOM, .width = WIDTH, .enc_layers = 1}, BE_ERROR_UNSUPPORTED, "not 1, 1 and 1"},
+        {{CUSTOM, .width = WIDTH, .learned_position = true}, BE_ERROR_UNSUPPORTED, "position_embedding 'learned'"},
+        {{CUSTOM, .width = WIDTH, .input_projection = true}, BE_ERROR_UNSUPPORTED, "custom_transformer has no input_proj"},
+        {{TRANSFORMER, .heads = 5, .dec_layers = 1}, BE_ERROR_FORMAT, "hidden_dim 32 is not a multiple of nheads 5"},
+        {{TRANSFORMER, .heads = 4, .dec_layers = 1, .enc_layers = 2, .memory_layer = 2}, BE_ERROR_FORMAT, "enc_output_layer 2"},
+        {{TRANSFORMER, .heads = 4, .dec_layers = 1, .enc_layers = 65}, BE_ERROR_UNSUPPORTED, "enc_layers 65"},
+        {{TRANSFORMER, .heads = 4, .dec_layers = 1, .class_token = true}, BE_ERROR_UNSUPPORTED, "class token"},
+    };
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        be_encoder_settings settings = refused[i].settings;
+        be_error error;
+        settings.channels = settings.width;
+        assert_error(be_encoder_check(&settings, "x.pth", &error), refused[i].status, &error, refused[i].part);
+        assert_memory_equal(error.message, "x.pth: ", 7);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_setting)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_setting), cmocka_unit_test(test_settings_that_are_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
