@@ -9,10 +9,10 @@ enum { HALF = WIDTH / 2, LEARNED = 50 };
 
 static void add_attention(weights *it, uint32_t *random, const char *layer, const char *name)
 {
-    add_weight(it, random, MADE_SHAPE(3 * WIDTH, WIDTH), "%s%s.in_proj_weight", layer, name);
-    add_weight(it, random, MADE_SHAPE(3 * WIDTH), "%s%s.in_proj_bias", layer, name);
-    add_weight(it, random, MADE_SHAPE(WIDTH, WIDTH), "%s%s.out_proj.weight", layer, name);
-    add_weight(it, random, MADE_SHAPE(WIDTH), "%s%s.out_proj.bias", layer, name);
+    add_weight(it, random, SHAPE(3 * WIDTH, WIDTH), "%s%s.in_proj_weight", layer, name);
+    add_weight(it, random, SHAPE(3 * WIDTH), "%s%s.in_proj_bias", layer, name);
+    add_weight(it, random, SHAPE(WIDTH, WIDTH), "%s%s.out_proj.weight", layer, name);
+    add_weight(it, random, SHAPE(WIDTH), "%s%s.out_proj.bias", layer, name);
 }
 
 static void add_feed_forward(weights *it, uint32_t *random, const char *layer)
@@ -58,10 +58,10 @@ weights make_encoder(const be_encoder_settings *s, uint32_t *random)
     if (s->input_projection)
         add_layer(&it, random, "m.", "input_proj", WIDTH, CHANNELS);
     if (s->learned_position) {
-        add_weight(&it, random, MADE_SHAPE(LEARNED, HALF), "m.row_embed.weight");
-        add_weight(&it, random, MADE_SHAPE(LEARNED, HALF), "m.col_embed.weight");
+        add_weight(&it, random, SHAPE(LEARNED, HALF), "m.row_embed.weight");
+        add_weight(&it, random, SHAPE(LEARNED, HALF), "m.col_embed.weight");
     }
-    add_weight(&it, random, MADE_SHAPE(QUERIES, WIDTH), "m.query_embed.weight");
+    add_weight(&it, random, SHAPE(QUERIES, WIDTH), "m.query_embed.weight");
     return it;
 }
 

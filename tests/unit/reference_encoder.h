@@ -2,7 +2,7 @@
 #ifndef BRAINENC_TESTS_REFERENCE_ENCODER_H
 #define BRAINENC_TESTS_REFERENCE_ENCODER_H
 
-#include "tests/unit/made_weights.h"
+#include "tests/unit/weights.h"
 
 #include "core/encoder/encoder.h"
 

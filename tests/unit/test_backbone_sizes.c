@@ -1,5 +1,5 @@
 /* Backbones of the published sizes are known by names and shapes alone. */
-#include "tests/unit/made_weights.h"
+#include "tests/unit/made_backbone.h"
 
 #include <stdio.h>
 #include <unistd.h>

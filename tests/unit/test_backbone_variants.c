@@ -1,5 +1,5 @@
 /* DINOv2 with register tokens and with SwiGLU, for which there is no golden case, against the formulas in double precision. */
-#include "tests/unit/made_weights.h"
+#include "tests/unit/made_backbone.h"
 
 #include <math.h>
 #include <stdio.h>
