@@ -166,8 +166,8 @@ static const described_route described[] = {
       {"rois", "only these ROIs' vertices: names, stems, families, all; commas combine"},
       {"output", "vertices, rois or both (default)"}, {"attention", "adds these ROIs' attention maps"},
       {"fit", "crop, stretch, pad or native"},
-      {"space", "challenge (default), or fsaverage: vertices are the whole surface, null (NaN) where the subject has none, indices are "
-       "its numbers, and JSON says \"space\": \"fsaverage\""},
+      {"space", "challenge (default), or fsaverage: vertices are the whole surface, null (NaN) where the subject has none, indices "
+       "are its numbers, and JSON says \"space\": \"fsaverage\""},
       {"format", "json, npy, or gifti: a .func.gii with an array an image (also by Accept: application/x-npy, " GIFTI_TYPE ")"},
       {"hemi", "lh or rh: which hemisphere a GIFTI file holds; needed there, and there alone"}}, true},
     {"/attention", "post", "Where in the image of the body each named ROI looks.",
@@ -214,7 +214,7 @@ static void describe_answers(be_json *json, cJSON *operation, const described_ro
 {
     static const struct { const char *code, *meaning; } errors[] = {
         {"400", "a parameter is wrong"}, {"401", "the key is missing or wrong"}, {"404", "an unknown subject, ROI or id"},
-        {"408", "the upload took longer than limits.deadline_ms"}, {"409", "maps of a model that has none; fsaverage without an index"},
+        {"408", "the upload took longer than limits.deadline_ms"}, {"409", "maps of a model without, fsaverage without an index"},
         {"413", "a limit is exceeded"}, {"415", "an unknown kind of image"}, {"422", "a damaged image"},
         {"503", "busy, loading or ending: try again after Retry-After"}, {"504", "the deadline passed"},
     };

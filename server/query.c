@@ -100,7 +100,7 @@ static be_status read_side(request *it, const parameters *from, be_error *error)
     const char *value = parameter(from, "hemi");
     size_t place = 0;
     if (it->query.format != FORMAT_GIFTI)
-        return value ? be_fail(error, BE_ERROR_ARGUMENT, "hemi: goes with format=gifti; other answers hold both hemispheres") : BE_OK;
+        return value ? be_fail(error, BE_ERROR_ARGUMENT, "hemi: goes with format=gifti; other answers hold both sides") : BE_OK;
     if (!value)
         return be_fail(error, BE_ERROR_ARGUMENT, "hemi: a GIFTI file holds one hemisphere: say hemi=lh or hemi=rh");
     be_status status = choose("hemi", value, words, &place, error);
@@ -132,7 +132,8 @@ static be_status read_heads(request *it, const parameters *from, be_error *error
 /* format=, else what Accept names, else JSON. */
 static be_status read_format(request *it, const parameters *from, const char *accept, be_error *error)
 {
-    static const char *const predict_words[] = {"json", "npy", "gifti", NULL}, *const attention_words[] = {"json", "npy", "png", NULL};
+    static const char *const predict_words[] = {"json", "npy", "gifti", NULL};
+    static const char *const attention_words[] = {"json", "npy", "png", NULL};
     const char *value = parameter(from, "format");
     bool predict = it->kind == REQUEST_PREDICT;
     size_t place = 0;

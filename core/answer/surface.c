@@ -27,7 +27,8 @@ be_status be_space_parse(const char *name, be_space *space, be_error *error)
 
 be_surface be_surface_of(const be_subject *subject)
 {
-    return (be_surface){be_subject_get_info(subject), {be_subject_fsaverage(subject, BE_LEFT), be_subject_fsaverage(subject, BE_RIGHT)}};
+    return (be_surface){.info = be_subject_get_info(subject), .fsaverage = {be_subject_fsaverage(subject, BE_LEFT),
+                                                                            be_subject_fsaverage(subject, BE_RIGHT)}};
 }
 
 be_status be_surface_check(const be_surface *surface, be_space space, be_error *error)
@@ -35,12 +36,12 @@ be_status be_surface_check(const be_surface *surface, be_space space, be_error *
     for (int h = BE_LEFT; h < BE_HEMISPHERES && space == BE_SPACE_FSAVERAGE; h++) {
         const int32_t *index = surface->fsaverage[h];
         if (!index)
-            return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: its vertices' places on fsaverage are not known: its file holds no index",
-                           surface->info->name);
+            return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: where its vertices lie on fsaverage is not known: its file has no "
+                           "index of them", surface->info->name);
         for (size_t v = 1; v < surface->info->n_vertices[h]; v++) {
             if (index[v] <= index[v - 1])
-                return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: the fsaverage index of its file does not ascend at %s vertex %zu",
-                               surface->info->name, be_hemisphere_name((be_hemisphere)h), v);
+                return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: the fsaverage index of its file does not ascend at %s vertex "
+                               "%zu", surface->info->name, be_hemisphere_name((be_hemisphere)h), v);
         }
     }
     return BE_OK;

@@ -1,7 +1,7 @@
 /* Where the numbers of a prediction stand: on the vertices the subject was trained on, or on the fsaverage surface.
  *
- * The vertices of a subject ("challenge" space, after the Algonauts 2023 challenge) are a part of those of FreeSurfer's fsaverage,
- * which has 163,842 a hemisphere; its file may hold their numbers there.
+ * The vertices of a subject ("challenge" space, after the Algonauts 2023 challenge) are a part of those of FreeSurfer's
+ * fsaverage, which has 163,842 a hemisphere; its file may hold their numbers there.
  */
 #ifndef BRAINENC_ANSWER_SURFACE_H
 #define BRAINENC_ANSWER_SURFACE_H
@@ -34,8 +34,8 @@ be_surface be_surface_of(const be_subject *subject);
  * index, or one that does not ascend. */
 be_status be_surface_check(const be_surface *surface, be_space space, be_error *error);
 
-/* What an array of one hemisphere's numbers holds. Either each number of it is one of the `count` vertices', in order, or, when the
- * `whole` space is asked for, number n is that of the space's vertex n; those of no vertex of the subject's are NaN. */
+/* What an array of one hemisphere's numbers holds. Either each number of it is one of the `count` vertices', in order, or, when
+ * the `whole` space is asked for, number n is that of the space's vertex n; those of no vertex of the subject's are NaN. */
 typedef struct be_columns {
     size_t length;      /* of the array */
     size_t count;       /* vertices in it */
@@ -51,8 +51,8 @@ be_status be_columns_make(const be_surface *surface, be_space space, const be_ro
 /* A zeroed one is allowed. */
 void be_columns_free(be_columns *columns);
 
-/* The array for a hemisphere's `values` [n_vertices]: into out [length], as the bytes of little endian float32, or as JSON, where NaN
- * is null. NULL values: NaN all over. */
+/* The array for a hemisphere's `values` [n_vertices]: into out [length], as the bytes of little endian float32, or as JSON, where
+ * NaN is null. NULL values: NaN all over. */
 void be_columns_fill(const be_columns *columns, const float *values, float *out);
 void be_columns_add_bytes(const be_columns *columns, const float *values, be_text *text);
 void be_columns_add_json(const be_columns *columns, const float *values, be_text *text);
