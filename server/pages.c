@@ -166,8 +166,8 @@ static const described_route described[] = {
       {"rois", "only these ROIs' vertices: names, stems, families, all; commas combine"},
       {"output", "vertices, rois or both (default)"}, {"attention", "adds these ROIs' attention maps"},
       {"fit", "crop, stretch, pad or native"},
-      {"space", "challenge (default), or fsaverage: vertices are the whole surface, null (NaN) where the subject has none, indices "
-       "are its numbers, and JSON says \"space\": \"fsaverage\""},
+      {"space", "challenge (default), or fsaverage: vertices are the whole surface, null (NaN) where the subject has none, "
+       "indices are its numbers, and JSON says \"space\": \"fsaverage\""},
       {"format", "json, npy, or gifti: a .func.gii with an array an image (also by Accept: application/x-npy, " GIFTI_TYPE ")"},
       {"hemi", "lh or rh: which hemisphere a GIFTI file holds; needed there, and there alone"}}, true},
     {"/attention", "post", "Where in the image of the body each named ROI looks.",

@@ -4,8 +4,8 @@
 
 #include "server/request.h"
 
-/* Fills it->answer but for its status and what reply_write adds. An array is called "image N" after its picture's place from 0, as
- * in the sentences about it. BE_ERROR_ARGUMENT when no vertex is asked for. */
+/* Fills it->answer but for its status and what reply_write adds. An array is called "image N" after its picture's place from 0,
+ * as in the sentences about it. BE_ERROR_ARGUMENT when no vertex is asked for. */
 be_status reply_write_gifti(request *it, be_error *error);
 
 #endif

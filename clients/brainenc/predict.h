@@ -24,7 +24,7 @@ typedef struct predict_request {
 
 /* A subject as results tell of it, and what computes it: here or a server. */
 typedef struct predict_subject {
-    const be_subject_info *info; /* a server's: name, demo, weights_hash, units, unverified, n_vertices, n_fsaverage and rois alone */
+    const be_subject_info *info; /* a server's: name, demo, hash, units, unverified, n_vertices, n_fsaverage and rois alone */
     const int32_t *fsaverage[BE_HEMISPHERES]; /* each vertex's number there, or NULL */
     const char *backbone_hash, *backbone_unverified, *backbone_activation, *isa, *version;
     size_t backbone_heads;

@@ -68,15 +68,15 @@ static be_status make_buffers(predict_local *self, be_error *error)
 static void describe_subjects(const predict_local *self, predict_job *job)
 {
     const be_model *model = self->engine.model;
+    const be_backbone_info *backbone = be_model_backbone(model);
     job->n_subjects = be_model_subjects(model);
     for (size_t s = 0; s < job->n_subjects; s++) {
-        const be_subject *subject = be_model_subject(model, s);
+        const be_surface surface = be_surface_of(be_model_subject(model, s));
         job->subjects[s] = (predict_subject){
-            .info = be_subject_get_info(subject),
-            .fsaverage = {be_subject_fsaverage(subject, BE_LEFT), be_subject_fsaverage(subject, BE_RIGHT)}, .backbone_hash = be_model_backbone_hash(model),
-            .backbone_unverified = be_model_backbone(model)->unverified, .isa = be_session_isa(self->engine.session),
-            .version = "brainenc " BRAINENC_VERSION, .backbone_heads = be_model_backbone(model)->heads,
-            .backbone_activation = be_activation_name(be_model_backbone(model)->activation)};
+            .info = surface.info, .fsaverage = {surface.fsaverage[BE_LEFT], surface.fsaverage[BE_RIGHT]},
+            .backbone_hash = be_model_backbone_hash(model), .backbone_unverified = backbone->unverified,
+            .isa = be_session_isa(self->engine.session), .version = "brainenc " BRAINENC_VERSION,
+            .backbone_heads = backbone->heads, .backbone_activation = be_activation_name(backbone->activation)};
     }
 }
 

@@ -126,7 +126,7 @@ static be_status write_image(gifti_image *image, const char *path, be_error *err
     gifti_image *again = gifti_write_image(image, path, 1) == 0 ? gifti_read_image(path, 1) : NULL;
     bool good = again && gifti_compare_gifti_images(image, again, 1, 0) == 0;
     gifti_free_image(again);
-    return good ? BE_OK : be_fail(error, BE_ERROR_IO, "GIFTI: the file could not be written whole; there may be no memory for it");
+    return good ? BE_OK : be_fail(error, BE_ERROR_IO, "GIFTI: the file could not be written whole, perhaps for want of memory");
 }
 
 static be_status read_descriptor(int descriptor, unsigned char **bytes, size_t *size, be_error *error)

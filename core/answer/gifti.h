@@ -28,8 +28,8 @@ typedef struct be_gifti {
 } be_gifti;
 
 /* *bytes is the file, the same for the same predictions, to be freed with free(). BE_ERROR_LIMIT for more than
- * BE_GIFTI_MOST_IMAGES, BE_ERROR_ARGUMENT when there is no vertex in it, BE_ERROR_IO when the library could not write it whole. Any
- * thread may call it; one writes at a time. */
+ * BE_GIFTI_MOST_IMAGES, BE_ERROR_ARGUMENT when there is no vertex in it, BE_ERROR_IO when the library could not write it whole.
+ * Any thread may call it; one writes at a time. */
 be_status be_gifti_make(const be_gifti *of, unsigned char **bytes, size_t *size, be_error *error);
 
 #endif
