@@ -120,13 +120,18 @@ static be_status make_image(const be_gifti *of, gifti_image **out, be_error *err
 
 /* --- writing -------------------------------------------------------------------------------------- */
 
+static be_status fail_writing(be_error *error)
+{
+    return be_fail(error, BE_ERROR_IO, "GIFTI: the file could not be written whole, perhaps for want of memory");
+}
+
 /* The library tells of no write that failed: what it wrote is good when it reads as what it was made of. */
 static be_status write_image(gifti_image *image, const char *path, be_error *error)
 {
     gifti_image *again = gifti_write_image(image, path, 1) == 0 ? gifti_read_image(path, 1) : NULL;
     bool good = again && gifti_compare_gifti_images(image, again, 1, 0) == 0;
     gifti_free_image(again);
-    return good ? BE_OK : be_fail(error, BE_ERROR_IO, "GIFTI: the file could not be written whole, perhaps for want of memory");
+    return good ? BE_OK : fail_writing(error);
 }
 
 static be_status read_descriptor(int descriptor, unsigned char **bytes, size_t *size, be_error *error)
@@ -166,6 +171,11 @@ static be_status write_to_memory(gifti_image *image, unsigned char **bytes, size
     if (status == BE_OK)
         status = read_descriptor(descriptor, bytes, size, error);
     close(descriptor);
+    if (status == BE_OK && (*bytes)[*size - 1] != '\n') { /* without its last byte it reads the same */
+        free(*bytes);
+        *bytes = NULL;
+        return fail_writing(error);
+    }
     return status;
 }
 
