@@ -48,6 +48,14 @@ static be_status make_output(const request *it, request_image *image, size_t pla
     return status;
 }
 
+/* The numbers of vertices that a prediction of a subject holds; those it is placed among on fsaverage too. */
+static size_t count_vertices(const request_query *query, const be_subject_info *info)
+{
+    size_t own = info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT];
+    bool placed = query->space == BE_SPACE_FSAVERAGE && !query->only_some;
+    return placed ? own + info->n_fsaverage[BE_LEFT] + info->n_fsaverage[BE_RIGHT] : own;
+}
+
 /* Counts the answers of an image before they are made; text takes up to four times the floats in it. */
 static be_status count_answers(request *it, const request_image *image, const body_limits *limits, be_error *error)
 {
@@ -56,7 +64,7 @@ static be_status count_answers(request *it, const request_image *image, const bo
     for (size_t s = 0; s < it->query.n_subjects; s++) {
         const be_subject_info *info = engine_subject_info(it->engine, it->query.subjects[s]);
         size_t maps = info->maps * cells;
-        floats += maps + info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT] + (it->query.how.heads ? info->heads * maps : 0);
+        floats += maps + count_vertices(&it->query, info) + (it->query.how.heads ? info->heads * maps : 0);
     }
     return body_count_bytes(it, BYTES_A_FLOAT * floats, limits, error);
 }
