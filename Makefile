@@ -117,6 +117,7 @@ $(DAEMON): $(call objects,$(SERVER_SOURCES)) $(LIBRARY)
 # Tests of failing allocations see every malloc, calloc, realloc, posix_memalign, strdup and mmap of the library.
 WRAPPED := malloc calloc realloc posix_memalign strdup mmap
 $(BUILD)/tests/test_allocation%: private LDFLAGS_TEST := $(foreach name,$(WRAPPED),-Wl$(comma)--wrap=$(name))
+# The reader of HDF5 is in the library, and needed by the tool alone: the daemon is linked without it.
 $(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o $(call objects,$(UNIT_SUPPORT)) $(LIBRARY)
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)

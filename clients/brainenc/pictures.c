@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <hdf5.h>
+
 #include "core/base/memory.h"
 #include "core/image/hdf5_images.h"
 
@@ -138,6 +140,7 @@ static be_status add_container(picture_list *self, const char *file, const pictu
     if (status != BE_OK)
         return status;
     container *it = self->containers[self->n_containers++] = memory;
+    H5dont_atexit(); /* nothing is written; what is left of a damaged file libhdf5 cannot close, and it says so without end */
     status = be_hdf5_images_open(file, choice->dataset, choice->max_pixels, &it->images, error);
     if (status == BE_OK)
         status = be_copy_text(&it->dataset, be_hdf5_images_dataset(it->images), error);
