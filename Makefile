@@ -13,7 +13,7 @@ VERSION := 0.1.0
 
 # What is built on, and what only the tests need: Debian package, then the name pkg-config knows it by.
 PACKAGES      := build-essential pkg-config libopenblas-pthread-dev libpng-dev libjpeg-dev libzip-dev libcjson-dev libssl-dev \
-                 libmicrohttpd-dev libyaml-dev libsystemd-dev libcurl4-openssl-dev libhdf5-dev
+                 libmicrohttpd-dev libyaml-dev libsystemd-dev libcurl4-openssl-dev libhdf5-dev zlib1g-dev
 TEST_PACKAGES := libcmocka-dev curl python3 python3-pytest python3-numpy python3-h5py
 MODULES       := openblas libpng libjpeg libzip libcjson libcrypto
 TOOL_MODULES  := libcurl hdf5-serial zlib
@@ -117,7 +117,7 @@ $(DAEMON): $(call objects,$(SERVER_SOURCES)) $(LIBRARY)
 # Tests of failing allocations see every malloc, calloc, realloc, posix_memalign, strdup and mmap of the library.
 WRAPPED := malloc calloc realloc posix_memalign strdup mmap
 $(BUILD)/tests/test_allocation%: private LDFLAGS_TEST := $(foreach name,$(WRAPPED),-Wl$(comma)--wrap=$(name))
-# The reader of HDF5 is in the library, and needed by the tool alone: the daemon is linked without it.
+# With the libraries of the tool, which one object of the library needs (core/image/hdf5_*) and the daemon does not.
 $(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o $(call objects,$(UNIT_SUPPORT)) $(LIBRARY)
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
