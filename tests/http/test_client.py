@@ -1,6 +1,7 @@
 """brainenc predict --server: the results of a run without it, and what it refuses to ask."""
 import json
 
+import h5py
 import numpy as np
 import pytest
 
@@ -79,6 +80,23 @@ def test_a_unix_socket(start, demo_model, tmp_path):
     daemon = start(listen=f"unix:{tmp_path}/http.sock")
     here, there = run_both(tmp_path, [A], demo_model, ["--server", f"unix:{tmp_path}/http.sock"], output="out.npy")
     assert here == there and daemon.port is None
+
+
+@pytest.mark.parametrize("output", ["out.npy", "out.json"])
+def test_an_hdf5_file_beside_a_picture(demo_daemon, demo_model, small, tmp_path, output):
+    pixels = np.random.default_rng(1).integers(0, 256, (20, 28, 42, 3), np.uint8)
+    with h5py.File(tmp_path / "stimuli.hdf5", "w") as file:
+        data = file.create_dataset("stimuli", pixels.shape, np.uint8, chunks=(1, 28, 42, 3), compression="gzip")
+        for number in {*range(20)} - {8}:
+            data[number] = pixels[number]
+    pictures = [small[0], tmp_path / "stimuli.hdf5", small[1]]
+    here, there = run_both(tmp_path, pictures, demo_model, ["--server", address(demo_daemon)], "--fit", "native", "--images", "0-5,19,8",
+                           "--dataset", "stimuli", "--on-error", "nan", output=output, code=PARTIAL)
+    if output == "out.npy":
+        assert here == there and [*np.isnan(np.load(tmp_path / "there/out.npy")).any(axis=1)] == [False] * 8 + [True, False]
+        return
+    here, there = (same_but_for_times(result["out.json"].decode()) for result in (here, there))
+    assert here == there and json.loads(there)["predictions"][7]["image"]["name"] == f"{tmp_path}/stimuli.hdf5[19]"
 
 
 # --- pictures that are none ---------------------------------------------------------------------
