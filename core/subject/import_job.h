@@ -1,0 +1,50 @@
+/* An import while it works: what the files that do its steps share; for this folder only.
+ *
+ * The steps, in order: sources (import_sources.c), scores (import_scores.c), tensors (import_tensors.c), metadata
+ * (import_metadata.c), writing (import.c, which also frees everything).
+ */
+#ifndef BRAINENC_SUBJECT_IMPORT_JOB_H
+#define BRAINENC_SUBJECT_IMPORT_JOB_H
+
+#include "core/files/tensor_file.h"
+#include "core/subject/algonauts.h"
+#include "core/subject/checkpoint.h"
+#include "core/subject/readout_plan.h"
+#include "core/subject/subject.h"
+
+enum { BE_UNVERIFIED_SIZE = 256 };
+
+/* One checkpoint being imported. */
+typedef struct be_import_source {
+    be_import_member from;
+    be_tensor_file *file;
+    be_checkpoint checkpoint;
+    char hash[BE_HASH_SIZE];
+} be_import_source;
+
+typedef struct be_import_job {
+    const be_import_options *options;
+    be_error *error;
+    be_import_source *sources; /* [n_sources] */
+    size_t n_sources;
+    be_class_token class_token;
+    be_streams_order streams_order;
+    be_algonauts data;
+    char unverified[BE_UNVERIFIED_SIZE];
+    be_tensor_source *tensors; /* what will be written */
+    size_t n_tensors;
+    void **owned;              /* [n_owned]: names and values to free; entries may be NULL */
+    size_t n_owned;
+    uint8_t *masks[BE_HEMISPHERES];
+    float *validation[BE_HEMISPHERES], *ncsnr[BE_HEMISPHERES]; /* [sources][vertices], [vertices]; NULL: not given */
+    char *metadata;
+} be_import_job;
+
+/* Opens and checks the checkpoints and reads the subject's folder. */
+be_status be_import_sources(be_import_job *job);
+be_status be_import_scores(be_import_job *job);
+/* Lists what will be written. */
+be_status be_import_tensors(be_import_job *job);
+be_status be_import_metadata(be_import_job *job);
+
+#endif
