@@ -31,6 +31,7 @@ enum { BE_SUBJECT_NAME_SIZE = 64, BE_READOUT_NAME_SIZE = 32, BE_DEFAULT_IMAGE_SI
 typedef struct be_member_info {
     be_tap tap;          /* what it is read from */
     size_t run;          /* which random start */
+    size_t run_place;    /* which of the subject's different runs that is, from 0 in the order in which they first come */
     bool has_validation;
     double validation;   /* mean correlation on the validation images, as training recorded it */
 } be_member_info;
@@ -47,7 +48,7 @@ typedef struct be_subject_info {
     size_t heads;                         /* of each map; 0: there are none */
     bool dynamic;                         /* the maps depend on the image */
     bool by_vertex;                       /* each vertex has a map of its own, which be_session_maps gives; maps is 0 then */
-    size_t members, runs;                 /* members 1: no ensemble; runs: the most that any layer has */
+    size_t members, runs;                 /* members 1: no ensemble; runs: how many different ones there are, over all layers */
     be_member_info *member;               /* [members]; owned */
     size_t image_size;                    /* pixels a side the training images had: the checkpoint's image_size, or 425 */
     size_t n_vertices[BE_HEMISPHERES];

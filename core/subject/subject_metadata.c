@@ -53,11 +53,13 @@ static be_status parse_metadata(be_opening *self)
         return be_fail(self->error, BE_ERROR_UNSUPPORTED,
                        "%s: is no subject file (no '" BE_SUBJECT_METADATA_KEY "' in its metadata); `brainenc import` makes one "
                        "from a checkpoint", self->path);
-    self->root = cJSON_Parse(text);
+    be_status status = be_json_parse(text, strlen(text), self->path, &self->root, self->error);
+    if (status != BE_OK)
+        return status;
     if (!cJSON_IsObject(self->root))
         return be_fail(self->error, BE_ERROR_FORMAT, "%s: the metadata's '" BE_SUBJECT_METADATA_KEY "' is no JSON object",
                        self->path);
-    be_status status = be_opening_size(self, self->root, "format", &format);
+    status = be_opening_size(self, self->root, "format", &format);
     if (status == BE_OK && format != BE_SUBJECT_FORMAT)
         status = be_fail(self->error, BE_ERROR_UNSUPPORTED,
                          "%s: is of format %zu, this version reads format %d: `brainenc import` makes it anew", self->path, format,
@@ -109,6 +111,17 @@ static be_status read_member(be_opening *self, const cJSON *from, const be_tap *
     return status == BE_OK ? be_opening_size(self, from, "run", &to->run) : status;
 }
 
+/* Gives each run its place, by the order in which the runs first come. */
+static void number_runs(be_subject_info *info)
+{
+    for (size_t m = 0; m < info->members; m++) {
+        size_t first = 0;
+        while (info->member[first].run != info->member[m].run)
+            first++;
+        info->member[m].run_place = first < m ? info->member[first].run_place : info->runs++;
+    }
+}
+
 static be_status read_members(be_opening *self, const be_tap *common)
 {
     be_subject_info *info = &self->subject->info;
@@ -126,12 +139,7 @@ static be_status read_members(be_opening *self, const be_tap *common)
         if (status != BE_OK)
             return status;
     }
-    for (size_t m = 0; m < info->members; m++) {
-        size_t runs = 0;
-        for (size_t n = 0; n < info->members; n++)
-            runs += info->member[n].tap.layer == info->member[m].tap.layer;
-        info->runs = runs > info->runs ? runs : info->runs;
-    }
+    number_runs(info);
     return BE_OK;
 }
 
