@@ -54,7 +54,7 @@ static int run_import(int argc, char **argv)
     int code = parse(argc, argv, &options);
     if (code != EXIT_DONE)
         return code;
-    if (be_subject_import(&options, &error) != BE_OK || be_subject_open(options.output, &subject, &error) != BE_OK)
+    if (be_subject_import(&options, &error) != BE_OK || be_subject_inspect(options.output, &subject, &error) != BE_OK)
         return tool_fail(&error);
     const be_subject_info *info = be_subject_get_info(subject);
     printf("%s: %s, %zu left and %zu right vertices, %zu ROIs, features %s layer %zu\n", options.output, info->name,

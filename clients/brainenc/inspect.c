@@ -14,7 +14,7 @@
 static const char help[] =
     "usage: brainenc inspect FILE... [--json] [--tensors] [--backbone-heads N]\n\n"
     "Says what a file is, what it predicts and what is missing: a checkpoint of the authors' program, a backbone, a subject\n"
-    "file, any other .pth or .safetensors, an .npy array, a picture. Nothing is executed. A subject is opened as for a\n"
+    "file, any other .pth or .safetensors, an .npy array, a picture. Nothing is executed. A subject is checked as for a\n"
     "prediction, so that what is said of it holds; of other models no weights are read.\n\n"
     "  --json              one JSON object a file, one a line\n"
     "  --tensors           names, types and shapes of all tensors too\n"
@@ -174,7 +174,7 @@ static be_status describe_backbone(const char *path, size_t heads, report *to, b
 static be_status describe_subject(const char *path, report *to, be_error *error)
 {
     be_subject *subject;
-    be_status status = be_subject_open(path, &subject, error);
+    be_status status = be_subject_inspect(path, &subject, error);
     if (status != BE_OK)
         return status;
     const be_subject_info *info = be_subject_get_info(subject);

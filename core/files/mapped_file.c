@@ -43,6 +43,13 @@ be_status be_mapped_file_open(const char *path, be_mapped_file *file, be_error *
     return status;
 }
 
+void be_mapped_file_forget(const be_mapped_file *file, size_t from, size_t size)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), first = from / page * page;
+    if (size > 0)
+        madvise((void *)(uintptr_t)(file->bytes + first), from - first + size, MADV_DONTNEED);
+}
+
 void be_mapped_file_close(be_mapped_file *file)
 {
     if (file->bytes)

@@ -87,16 +87,38 @@ static be_status check_sources(const char *path, const be_tensor_source *tensors
     return be_tensor_sources_check(path, tensors, n_tensors, error);
 }
 
+/* `room` is a buffer of *capacity bytes, which grows. */
+static be_status write_tensor(be_atomic_file *file, const be_tensor_source *tensor, void **room, size_t *capacity, be_error *error)
+{
+    size_t size = be_tensor_source_size(tensor);
+    be_status status = BE_OK;
+    if (tensor->data || !tensor->read)
+        return be_atomic_file_write(file, tensor->data, size, error);
+    if (size > *capacity) {
+        free(*room);
+        *room = NULL;
+        *capacity = 0;
+        status = be_allocate_aligned(room, size, 1, "a tensor to be written", error);
+        *capacity = status == BE_OK ? size : 0;
+    }
+    if (status == BE_OK)
+        status = tensor->read(tensor->context, *room, error);
+    return status == BE_OK ? be_atomic_file_write(file, *room, size, error) : status;
+}
+
 static be_status write_file(const char *path, const be_buffer *header, const be_tensor_source *tensors,
                             size_t n_tensors, be_error *error)
 {
     be_atomic_file *file = NULL;
+    void *room = NULL;
+    size_t capacity = 0;
     be_status status = be_atomic_file_create(path, &file, error);
     if (status != BE_OK)
         return status;
     status = be_atomic_file_write(file, header->bytes, header->size, error);
     for (size_t i = 0; i < n_tensors && status == BE_OK; i++)
-        status = be_atomic_file_write(file, tensors[i].data, be_tensor_source_size(&tensors[i]), error);
+        status = write_tensor(file, &tensors[i], &room, &capacity, error);
+    free(room);
     if (status == BE_OK)
         return be_atomic_file_commit(file, error);
     be_atomic_file_discard(file);

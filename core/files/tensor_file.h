@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "core/base/error.h"
+#include "core/files/hash.h"
 #include "core/files/value.h"
 
 enum { BE_TENSOR_MAX_DIMS = 8 };
@@ -69,13 +70,21 @@ be_status be_tensor_file_read_f32(be_tensor_file *file, const be_tensor *tensor,
 /* Writes count * be_dtype_size(dtype) bytes in the tensor's own dtype, C order, native (little) endian. */
 be_status be_tensor_file_read(be_tensor_file *file, const be_tensor *tensor, void *out, be_error *error);
 
-/* One tensor to be written; `data` is C order, little endian, count * size bytes, owned by the caller. */
+/* Lets go of what reading has brought into memory. Names, shapes and the root stay; values can be read again. */
+void be_tensor_file_forget(be_tensor_file *file);
+/* The SHA-256 of the bytes that are open, whatever has the file's name by now. */
+be_status be_tensor_file_hash(const be_tensor_file *file, char hash[BE_HASH_SIZE], be_error *error);
+
+/* One tensor to be written: count * size bytes, C order, little endian. They lie at `data`, the caller's; or, where that is NULL
+ * and `read` is not, `read` fills `out` with them when their turn comes. */
 typedef struct be_tensor_source {
     const char *name;
     be_dtype dtype;
     size_t n_dims;
     size_t shape[BE_TENSOR_MAX_DIMS];
     const void *data;
+    be_status (*read)(void *context, void *out, be_error *error);
+    void *context;
 } be_tensor_source;
 
 typedef struct be_text_pair {
@@ -84,7 +93,7 @@ typedef struct be_text_pair {
 
 /* Writes a safetensors file atomically (atomic_file.h): the old file or the whole new one, never a part.
  * Tensors lie in the file in the given order, the first at a multiple of 64 bytes from the start (the header is
- * padded with spaces); names must be unique. */
+ * padded with spaces); names must be unique. Of sources that are read, one is in memory at a time. */
 be_status be_safetensors_write(const char *path, const be_tensor_source *tensors, size_t n_tensors,
                                const be_text_pair *metadata, size_t n_metadata, be_error *error);
 

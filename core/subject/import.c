@@ -4,7 +4,7 @@
 #include "core/subject/import_job.h"
 #include "core/subject/subject_format.h"
 
-/* Writes under a temporary name, opens the result as a check, and only then gives it its own. */
+/* Writes under a temporary name, inspects the result as a check, and only then gives it its own. */
 static be_status write_checked(const be_import_job *self)
 {
     be_text_pair metadata[] = {{"format", "pt"}, {BE_SUBJECT_METADATA_KEY, self->metadata}};
@@ -16,7 +16,7 @@ static be_status write_checked(const be_import_job *self)
     const char *path = be_atomic_file_temporary(file);
     status = be_safetensors_write(path, self->tensors, self->n_tensors, metadata, 2, self->error);
     if (status == BE_OK)
-        status = be_subject_open(path, &subject, self->error);
+        status = be_subject_inspect(path, &subject, self->error);
     if (status != BE_OK) {
         be_atomic_file_discard(file);
         return status;
@@ -27,8 +27,8 @@ static be_status write_checked(const be_import_job *self)
 
 static void clean_up(be_import_job *self)
 {
-    for (size_t i = 0; i < self->n_owned; i++)
-        free(self->owned[i]);
+    for (size_t i = 0; i < self->n_model_tensors; i++)
+        free(self->model_tensors[i].name);
     for (size_t m = 0; m < self->n_sources; m++)
         be_tensor_file_close(self->sources[m].file);
     for (int h = BE_LEFT; h < BE_HEMISPHERES; h++) {
@@ -37,7 +37,7 @@ static void clean_up(be_import_job *self)
         free(self->ncsnr[h]);
     }
     free(self->sources);
-    free(self->owned);
+    free(self->model_tensors);
     free(self->tensors);
     free(self->metadata);
     be_algonauts_free(&self->data);

@@ -22,6 +22,14 @@ typedef struct be_import_source {
     char hash[BE_HASH_SIZE];
 } be_import_source;
 
+/* A tensor of a checkpoint that will be written, read when its turn comes. */
+typedef struct be_import_tensor {
+    be_tensor_file *file;
+    const be_tensor *tensor;
+    char *name;    /* in the subject file; owned */
+    bool narrowed; /* to bfloat16 */
+} be_import_tensor;
+
 typedef struct be_import_job {
     const be_import_options *options;
     be_error *error;
@@ -31,10 +39,11 @@ typedef struct be_import_job {
     be_streams_order streams_order;
     be_algonauts data;
     char unverified[BE_UNVERIFIED_SIZE];
-    be_tensor_source *tensors; /* what will be written */
+    bool narrowed;             /* matrices are stored as bfloat16 */
+    be_import_tensor *model_tensors; /* [n_model_tensors], of all sources */
+    size_t n_model_tensors;
+    be_tensor_source *tensors; /* [n_tensors]: what will be written */
     size_t n_tensors;
-    void **owned;              /* [n_owned]: names and values to free; entries may be NULL */
-    size_t n_owned;
     uint8_t *masks[BE_HEMISPHERES];
     float *validation[BE_HEMISPHERES], *ncsnr[BE_HEMISPHERES]; /* [sources][vertices], [vertices]; NULL: not given */
     char *metadata;

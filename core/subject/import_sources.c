@@ -147,9 +147,10 @@ be_status be_import_sources(be_import_job *self)
         be_import_source *it = &self->sources[m];
         status = check_vertices(self, it);
         if (status == BE_OK)
-            status = check_model(self, it);
+            status = be_tensor_file_hash(it->file, it->hash, self->error);
         if (status == BE_OK)
-            status = be_hash_file(it->from.checkpoint, it->hash, self->error);
+            status = check_model(self, it);
+        be_tensor_file_forget(it->file);
     }
     return status;
 }

@@ -5,10 +5,13 @@
 #include <string.h>
 
 #include "core/base/memory.h"
+#include "core/files/dtype.h"
 #include "core/subject/masks.h"
 #include "core/subject/subject_format.h"
 
 enum { FIXED_TENSORS = 8 };
+
+/* --- names ---------------------------------------------------------------------------------------- */
 
 /* What the published program saves and never uses: MODEL section 4. */
 static bool is_unused(const be_checkpoint *checkpoint, const char *name)
@@ -42,41 +45,80 @@ static const char *wanted_name(const be_checkpoint *checkpoint, const char *name
     return NULL;
 }
 
-/* Adds a tensor of a checkpoint, widened to float32, under its member's prefix. */
-static be_status add_model_tensor(be_import_job *self, size_t number, const be_tensor *tensor, const char *stem)
+/* --- the model ------------------------------------------------------------------------------------ */
+
+/* Queries, and tables by position or query, are what everything else is computed from and take little room: they stay whole. */
+static bool may_be_narrowed(const be_tensor *tensor, const char *stem)
 {
-    be_tensor_source *to = &self->tensors[self->n_tensors];
-    void **owned = &self->owned[2 * self->n_tensors];
-    char prefix[32];
-    size_t size = (size_t)snprintf(prefix, sizeof prefix, BE_SUBJECT_MEMBER_PREFIX, number) + strlen(stem) + 1;
-    be_status status = be_allocate(&owned[0], size, 1, "a tensor's name", self->error);
-    if (status == BE_OK)
-        status = be_allocate(&owned[1], tensor->count, sizeof(float), tensor->name, self->error);
+    static const char *const tables[] = {"query_embed.", "spatial_embed.", "row_embed.", "col_embed."};
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
+        if (strncmp(stem, tables[i], strlen(tables[i])) == 0)
+            return false;
+    }
+    return tensor->n_dims >= 2;
+}
+
+static be_status read_narrowed(const be_import_tensor *it, uint16_t *out, be_error *error)
+{
+    void *whole;
+    be_status status = be_allocate_aligned(&whole, it->tensor->count, sizeof(float), it->tensor->name, error);
     if (status != BE_OK)
         return status;
-    snprintf(owned[0], size, "%s%s", prefix, stem);
-    *to = (be_tensor_source){.name = owned[0], .dtype = BE_DTYPE_F32, .n_dims = tensor->n_dims, .data = owned[1]};
+    status = be_tensor_file_read_f32(it->file, it->tensor, whole, error);
+    if (status == BE_OK)
+        be_f32_to_bf16(whole, it->tensor->count, out);
+    free(whole);
+    return status;
+}
+
+static be_status read_tensor(void *context, void *out, be_error *error)
+{
+    const be_import_tensor *it = context;
+    be_status status = it->narrowed ? read_narrowed(it, out, error) : be_tensor_file_read_f32(it->file, it->tensor, out, error);
+    be_tensor_file_forget(it->file);
+    return status;
+}
+
+/* Adds a tensor of a checkpoint under its member's prefix. */
+static be_status add_model_tensor(be_import_job *self, size_t number, const be_tensor *tensor, const char *stem)
+{
+    be_import_tensor *it = &self->model_tensors[self->n_model_tensors];
+    char prefix[32];
+    void *name;
+    size_t size = (size_t)snprintf(prefix, sizeof prefix, BE_SUBJECT_MEMBER_PREFIX, number) + strlen(stem) + 1;
+    be_status status = be_allocate(&name, size, 1, "a tensor's name", self->error);
+    if (status != BE_OK)
+        return status;
+    snprintf(name, size, "%s%s", prefix, stem);
+    *it = (be_import_tensor){self->sources[number].file, tensor, name, self->narrowed && may_be_narrowed(tensor, stem)};
+    self->n_model_tensors++;
+    be_tensor_source *to = &self->tensors[self->n_tensors++];
+    *to = (be_tensor_source){.name = name, .dtype = it->narrowed ? BE_DTYPE_BF16 : BE_DTYPE_F32, .n_dims = tensor->n_dims,
+                             .read = read_tensor, .context = it};
     memcpy(to->shape, tensor->shape, sizeof to->shape);
-    self->n_tensors++;
-    return be_tensor_file_read_f32(self->sources[number].file, tensor, owned[1], self->error);
+    return BE_OK;
+}
+
+static be_status make_lists(be_import_job *self)
+{
+    size_t count = 0;
+    void *memory;
+    for (size_t m = 0; m < self->n_sources; m++)
+        count += be_tensor_file_count(self->sources[m].file);
+    be_status status = be_allocate(&memory, count + FIXED_TENSORS, sizeof(be_tensor_source), "a list of tensors", self->error);
+    if (status != BE_OK)
+        return status;
+    self->tensors = memory;
+    status = be_allocate(&memory, count, sizeof(be_import_tensor), "a list of tensors", self->error);
+    if (status == BE_OK)
+        self->model_tensors = memory;
+    return status;
 }
 
 static be_status add_model_tensors(be_import_job *self)
 {
-    size_t count = 0;
-    void *tensors, *owned;
-    for (size_t m = 0; m < self->n_sources; m++)
-        count += be_tensor_file_count(self->sources[m].file);
-    be_status status = be_allocate(&tensors, count + FIXED_TENSORS, sizeof(be_tensor_source), "a list of tensors", self->error);
-    if (status != BE_OK)
-        return status;
-    self->tensors = tensors;
-    status = be_allocate(&owned, 2 * count, sizeof(void *), "a list of tensors", self->error);
-    if (status != BE_OK)
-        return status;
-    self->owned = owned;
-    self->n_owned = 2 * count;
-    for (size_t m = 0; m < self->n_sources; m++) {
+    be_status status = make_lists(self);
+    for (size_t m = 0; m < self->n_sources && status == BE_OK; m++) {
         const be_import_source *from = &self->sources[m];
         for (size_t i = 0; i < be_tensor_file_count(from->file) && status == BE_OK; i++) {
             const be_tensor *tensor = be_tensor_file_at(from->file, i);
@@ -87,6 +129,8 @@ static be_status add_model_tensors(be_import_job *self)
     }
     return status;
 }
+
+/* --- the rest ------------------------------------------------------------------------------------- */
 
 static void add_scores(be_import_job *self, const char *name, const float *scores, size_t rows, size_t vertices)
 {

@@ -16,13 +16,13 @@ static be_status read_all(be_opening *self)
     if (status == BE_OK)
         status = be_opening_load_weights(self);
     if (status == BE_OK)
-        status = be_hash_file(self->path, self->subject->info.weights_hash, self->error);
+        status = be_tensor_file_hash(self->file, self->subject->info.weights_hash, self->error);
     return status;
 }
 
-be_status be_subject_open(const char *path, be_subject **out, be_error *error)
+static be_status open_file(const char *path, bool inspecting, be_subject **out, be_error *error)
 {
-    be_opening self = {.path = path, .error = error};
+    be_opening self = {.path = path, .inspecting = inspecting, .error = error};
     void *memory;
     be_status status = be_tensor_file_open(path, &self.file, error);
     if (status != BE_OK)
@@ -41,14 +41,22 @@ be_status be_subject_open(const char *path, be_subject **out, be_error *error)
     return status;
 }
 
+be_status be_subject_open(const char *path, be_subject **subject, be_error *error)
+{
+    return open_file(path, false, subject, error);
+}
+
+be_status be_subject_inspect(const char *path, be_subject **subject, be_error *error)
+{
+    return open_file(path, true, subject, error);
+}
+
 void be_subject_close(be_subject *subject)
 {
     if (!subject)
         return;
-    for (size_t m = 0; subject->members && m < subject->info.members; m++) {
-        be_encoder_free(subject->members[m].encoder);
-        be_readout_free(subject->members[m].readout);
-    }
+    for (size_t m = 0; subject->members && m < subject->info.members; m++)
+        be_loaded_member_free(&subject->members[m]);
     free(subject->members);
     be_readout_plan_free(&subject->plan);
     free(subject->lists.start);

@@ -63,6 +63,9 @@ typedef struct be_subject be_subject;
 /* Opens a subject file. BE_ERROR_UNSUPPORTED when it is another kind of file or a newer version's, BE_ERROR_FORMAT naming
  * the field or tensor at fault. */
 be_status be_subject_open(const char *path, be_subject **subject, be_error *error);
+/* The same, and the same checks, for a subject that is not to be computed with: its members are loaded one after the other and let
+ * go again, so that a large ensemble takes the memory of one. It has no encoders and readouts. */
+be_status be_subject_inspect(const char *path, be_subject **subject, be_error *error);
 void be_subject_close(be_subject *subject);
 /* Calls it by another name than its file's, cut to BE_SUBJECT_NAME_SIZE - 1 bytes; before it is shared. */
 void be_subject_rename(be_subject *subject, const char *name);
@@ -70,7 +73,7 @@ const be_subject_info *be_subject_get_info(const be_subject *subject);
 /* [n_vertices] of a hemisphere: each vertex's number on the fsaverage surface; NULL when the file has none. */
 const int32_t *be_subject_fsaverage(const be_subject *subject, be_hemisphere hemisphere);
 
-/* Of member m. */
+/* Of member m; NULL when the subject was only inspected. */
 const be_encoder *be_subject_encoder(const be_subject *subject, size_t member);
 const be_readout *be_subject_readout(const be_subject *subject, size_t member);
 /* [V_lh + V_rh]: what member m counts in an ensemble's prediction of each vertex (MODEL section 6: softmax over layers of 40 x the
@@ -102,8 +105,9 @@ typedef struct be_import_options {
 } be_import_options;
 
 /* Writes a subject file from checkpoints of the authors' program and the folder of the data they were trained on; what the model
- * does not use (self_attn of the decoder, memory_proj, ...) and paths and user names of the arguments are left out. The new file
- * is opened once as a check; on any error `output` is as it was. */
+ * does not use (self_attn of the decoder, memory_proj, ...) and paths and user names of the arguments are left out. Of the weights
+ * one tensor is in memory at a time, and one member while it is checked. The new file is inspected as a check; on any error
+ * `output` is as it was. */
 be_status be_subject_import(const be_import_options *options, be_error *error);
 
 #endif

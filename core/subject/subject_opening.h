@@ -35,6 +35,8 @@ typedef struct be_opening {
     const char *path;
     cJSON *root;
     be_subject *subject;
+    bool inspecting; /* members are loaded one after the other and let go */
+    be_encoder_info first; /* the first member's encoder */
     be_error *error;
 } be_opening;
 
@@ -53,5 +55,6 @@ be_status be_opening_read_anatomy(be_opening *self);
 be_status be_opening_read_scores(be_opening *self);
 /* Encoders, readouts and what they say of their maps. */
 be_status be_opening_load_weights(be_opening *self);
+void be_loaded_member_free(be_loaded_member *member);
 
 #endif

@@ -41,7 +41,7 @@ static int open_fixture(void **state)
         assert_non_null(data);
         assert_ok(be_tensor_file_read_f32(file, tensor, data, &error), &error);
         assert_int_equal(strncmp(tensor->name, "model.", PREFIX), 0);
-        tensors[i] = (be_tensor_source){strdup(tensor->name + PREFIX), BE_DTYPE_F32, tensor->n_dims, {0}, data};
+        tensors[i] = (be_tensor_source){.name = strdup(tensor->name + PREFIX), .dtype = BE_DTYPE_F32, .n_dims = tensor->n_dims, .data = data};
         memcpy(tensors[i].shape, tensor->shape, sizeof tensor->shape);
     }
     be_tensor_file_close(file);
