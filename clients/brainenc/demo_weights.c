@@ -175,7 +175,7 @@ be_status demo_write_checkpoint(const char *path, const demo_size *size, size_t 
 {
     collection to = {.random = random, .error = error};
     const be_torch_setting settings[] = {
-        TEXT("subj", "01"), TEXT("dataset", "nsd_algo"), TEXT("objective", "classification"),
+        TEXT("subj", "01"), TEXT("dataset", "random numbers"), TEXT("objective", "classification"),
         TEXT("backbone_arch", "dinov2_q"), TEXT("encoder_arch", "transformer"), TEXT("readout_res", "rois_all"),
         TEXT("position_embedding", "sine"), WHOLE("enc_output_layer", 1), WHOLE("enc_layers", 0), WHOLE("dec_layers", 1),
         WHOLE("hidden_dim", size->width), WHOLE("nheads", size->heads), WHOLE("dim_feedforward", size->hidden),

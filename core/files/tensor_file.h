@@ -75,17 +75,20 @@ void be_tensor_file_forget(be_tensor_file *file);
 /* The SHA-256 of the bytes that are open, whatever has the file's name by now. */
 be_status be_tensor_file_hash(const be_tensor_file *file, char hash[BE_HASH_SIZE], be_error *error);
 
-/* One tensor to be written: count * size bytes, C order, little endian. They lie at `data`, the caller's; or, where that is NULL
- * and `read` is not, `read` fills `out` with them when their turn comes. */
+/* One tensor to be written; `data` is C order, little endian, count * size bytes, owned by the caller. */
 typedef struct be_tensor_source {
     const char *name;
     be_dtype dtype;
     size_t n_dims;
     size_t shape[BE_TENSOR_MAX_DIMS];
     const void *data;
-    be_status (*read)(void *context, void *out, be_error *error);
-    void *context;
 } be_tensor_source;
+
+/* Where the values of tensors come from that are not in memory: `read` fills `out` with those of tensors[index]. */
+typedef struct be_tensor_reader {
+    be_status (*read)(void *context, size_t index, void *out, be_error *error);
+    void *context;
+} be_tensor_reader;
 
 typedef struct be_text_pair {
     const char *key, *value; /* UTF-8 */
@@ -93,8 +96,11 @@ typedef struct be_text_pair {
 
 /* Writes a safetensors file atomically (atomic_file.h): the old file or the whole new one, never a part.
  * Tensors lie in the file in the given order, the first at a multiple of 64 bytes from the start (the header is
- * padded with spaces); names must be unique. Of sources that are read, one is in memory at a time. */
+ * padded with spaces); names must be unique. */
 be_status be_safetensors_write(const char *path, const be_tensor_source *tensors, size_t n_tensors,
                                const be_text_pair *metadata, size_t n_metadata, be_error *error);
+/* The same for tensors without data: each is read when its turn comes, so that one of them is in memory at a time. */
+be_status be_safetensors_stream(const char *path, const be_tensor_source *tensors, size_t n_tensors, const be_tensor_reader *reader,
+                                const be_text_pair *metadata, size_t n_metadata, be_error *error);
 
 #endif

@@ -177,8 +177,6 @@ static be_status check_tensors(const char *path, const be_tensor_source *tensors
         if (tensors[i].dtype != BE_DTYPE_F32)
             return be_fail(error, BE_ERROR_ARGUMENT, "%s: tensor %s: only F32 is written, not %s", path,
                            tensors[i].name, be_dtype_name(tensors[i].dtype));
-        if (tensors[i].read)
-            return be_fail(error, BE_ERROR_ARGUMENT, "%s: tensor %s: only what lies in memory is written", path, tensors[i].name);
     }
     return be_tensor_sources_check(path, tensors, n_tensors, error);
 }

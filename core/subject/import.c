@@ -5,7 +5,7 @@
 #include "core/subject/subject_format.h"
 
 /* Writes under a temporary name, inspects the result as a check, and only then gives it its own. */
-static be_status write_checked(const be_import_job *self)
+static be_status write_checked(be_import_job *self)
 {
     be_text_pair metadata[] = {{"format", "pt"}, {BE_SUBJECT_METADATA_KEY, self->metadata}};
     be_atomic_file *file;
@@ -14,7 +14,8 @@ static be_status write_checked(const be_import_job *self)
     if (status != BE_OK)
         return status;
     const char *path = be_atomic_file_temporary(file);
-    status = be_safetensors_write(path, self->tensors, self->n_tensors, metadata, 2, self->error);
+    status = be_safetensors_stream(path, self->tensors, self->n_tensors, &(be_tensor_reader){be_import_read_tensor, self}, metadata, 2,
+                                   self->error);
     if (status == BE_OK)
         status = be_subject_inspect(path, &subject, self->error);
     if (status != BE_OK) {

@@ -1,5 +1,7 @@
 #include "core/subject/import_job.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/files/json.h"
@@ -30,6 +32,27 @@ static void add_training(be_json *json, cJSON *member, const be_value *args)
     }
 }
 
+/* What the checkpoints and their neighbours tell of the training images: nothing is guessed. */
+static void add_training_set(be_json *json, const be_import_job *self)
+{
+    enum { PERCENT_TRAINING = 90 };
+    const be_import_source *first = &self->sources[0];
+    const char *dataset, *name = "";
+    char text[256], counts[80] = "";
+    bool agree = first->images > 0;
+    if (be_value_text(be_value_get(be_value_get(be_tensor_file_root(first->file), "args"), "dataset"), &dataset) &&
+        !strchr(dataset, '/') && be_name_is_plain(dataset))
+        name = strcmp(dataset, "nsd_algo") == 0 ? "NSD (Algonauts 2023)" : dataset;
+    for (size_t m = 1; m < self->n_sources; m++)
+        agree = agree && self->sources[m].images == first->images;
+    if (agree) {
+        size_t training = (size_t)nearbyint((double)first->images / 100 * PERCENT_TRAINING);
+        snprintf(counts, sizeof counts, ": %zu images, and %zu to validate on", training, first->images - training);
+    }
+    snprintf(text, sizeof text, "%s%s%s%s", name, *name && *first->checkpoint.subject ? ", " : "", first->checkpoint.subject, counts);
+    be_json_text(json, json->root, "training_set", text);
+}
+
 static void add_rois(be_json *json, const be_roi_set *set)
 {
     cJSON *list = be_json_array(json, json->root, "rois");
@@ -49,6 +72,8 @@ static void add_member(be_json *json, cJSON *list, const be_import_source *from)
     cJSON *origin = be_json_object(json, member, "source");
     be_json_text(json, origin, "sha256", from->hash);
     be_json_text(json, origin, "format", be_tensor_format_name(be_tensor_file_format(from->file)));
+    if (*from->date)
+        be_json_text(json, member, "checkpoint_date", from->date);
     if (checkpoint->has_validation)
         be_json_number(json, member, "validation", checkpoint->validation);
     else
@@ -92,6 +117,8 @@ be_status be_import_metadata(be_import_job *self)
     be_json_flag(&json, json.root, "demo", self->options->demo);
     be_json_text(&json, json.root, "units", BE_SUBJECT_UNITS);
     be_json_text(&json, json.root, "terms", BE_SUBJECT_TERMS);
+    add_training_set(&json, self);
+    be_json_text(&json, json.root, "storage", self->narrowed ? "bf16" : "f32");
     be_json_text(&json, json.root, "features", features);
     be_json_number(&json, json.root, "channels", (double)checkpoint->channels);
     if (checkpoint->image_size)

@@ -1,11 +1,24 @@
 #include "core/subject/import_job.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "core/base/memory.h"
+#include "core/files/dtype.h"
 #include "core/files/npy.h"
 
-/* One number a vertex out of an .npy file. */
+static be_status allocate_scores(be_import_job *self, size_t count, float **out)
+{
+    void *memory;
+    be_status status = be_allocate(&memory, count, sizeof(float), "scores", self->error);
+    if (status == BE_OK)
+        *out = memory;
+    return status;
+}
+
+/* --- validation ----------------------------------------------------------------------------------- */
+
+/* One correlation a vertex out of an .npy file. */
 static be_status read_scores(be_import_job *self, const char *path, be_hemisphere hemisphere, float *out)
 {
     be_npy npy;
@@ -22,37 +35,62 @@ static be_status read_scores(be_import_job *self, const char *path, be_hemispher
     return status;
 }
 
-static be_status read_all_scores(be_import_job *self, be_hemisphere hemisphere)
+static be_status read_validation(be_import_job *self, be_hemisphere hemisphere)
 {
     size_t vertices = self->data.n_vertices[hemisphere];
-    const char *ncsnr = self->options->ncsnr[hemisphere];
-    void *memory;
-    be_status status = BE_OK;
     for (size_t m = 1; m < self->n_sources; m++) {
         if (!self->sources[m].from.scores[hemisphere] != !self->sources[0].from.scores[hemisphere])
             return be_fail(self->error, BE_ERROR_ARGUMENT, "%s: some members have validation correlations of the %s hemisphere and some "
                            "have none", self->sources[m].from.checkpoint, be_hemisphere_name(hemisphere));
     }
-    if (self->sources[0].from.scores[hemisphere]) {
-        status = be_allocate(&memory, self->n_sources * vertices, sizeof(float), "scores", self->error);
-        if (status == BE_OK)
-            self->validation[hemisphere] = memory;
-    }
-    for (size_t m = 0; self->validation[hemisphere] && m < self->n_sources && status == BE_OK; m++)
+    if (!self->sources[0].from.scores[hemisphere])
+        return BE_OK;
+    be_status status = allocate_scores(self, self->n_sources * vertices, &self->validation[hemisphere]);
+    for (size_t m = 0; m < self->n_sources && status == BE_OK; m++)
         status = read_scores(self, self->sources[m].from.scores[hemisphere], hemisphere, self->validation[hemisphere] + m * vertices);
-    if (status != BE_OK || !ncsnr)
-        return status;
-    status = be_allocate(&memory, vertices, sizeof(float), "scores", self->error);
+    return status;
+}
+
+/* --- noise ceiling -------------------------------------------------------------------------------- */
+
+/* A ratio of standard deviations: NaN where it is unknown, else 0 or more. */
+static be_status pick_ncsnr(be_import_job *self, const be_npy *npy, const char *path, be_hemisphere hemisphere, float *out)
+{
+    size_t size = be_dtype_size(npy->dtype);
+    for (size_t v = 0; v < self->data.n_vertices[hemisphere]; v++) {
+        size_t place = be_algonauts_place(&self->data, hemisphere, npy->count, v);
+        be_dtype_to_f32(npy->dtype, (const unsigned char *)npy->data + place * size, 1, &out[v]);
+        if (out[v] < 0 || isinf(out[v]))
+            return be_fail(self->error, BE_ERROR_FORMAT, "%s: the ncsnr of vertex %zu is %g, no number from 0 on", path, v, (double)out[v]);
+    }
+    return BE_OK;
+}
+
+static be_status read_ncsnr(be_import_job *self, be_hemisphere hemisphere)
+{
+    const char *path = self->options->ncsnr[hemisphere];
+    be_npy npy;
+    if (!path)
+        return BE_OK;
+    be_status status = be_npy_read(path, &npy, self->error);
     if (status != BE_OK)
         return status;
-    self->ncsnr[hemisphere] = memory;
-    return read_scores(self, ncsnr, hemisphere, memory);
+    status = be_algonauts_check_length(&self->data, hemisphere, npy.count, path, self->error);
+    if (status == BE_OK)
+        status = allocate_scores(self, self->data.n_vertices[hemisphere], &self->ncsnr[hemisphere]);
+    if (status == BE_OK)
+        status = pick_ncsnr(self, &npy, path, hemisphere, self->ncsnr[hemisphere]);
+    be_npy_free(&npy);
+    return status;
 }
 
 be_status be_import_scores(be_import_job *self)
 {
     be_status status = BE_OK;
-    for (int h = BE_LEFT; h < BE_HEMISPHERES && status == BE_OK; h++)
-        status = read_all_scores(self, (be_hemisphere)h);
+    for (int h = BE_LEFT; h < BE_HEMISPHERES && status == BE_OK; h++) {
+        status = read_validation(self, (be_hemisphere)h);
+        if (status == BE_OK)
+            status = read_ncsnr(self, (be_hemisphere)h);
+    }
     return status;
 }

@@ -71,9 +71,9 @@ static be_status read_narrowed(const be_import_tensor *it, uint16_t *out, be_err
     return status;
 }
 
-static be_status read_tensor(void *context, void *out, be_error *error)
+be_status be_import_read_tensor(void *job, size_t index, void *out, be_error *error)
 {
-    const be_import_tensor *it = context;
+    const be_import_tensor *it = &((const be_import_job *)job)->model_tensors[index];
     be_status status = it->narrowed ? read_narrowed(it, out, error) : be_tensor_file_read_f32(it->file, it->tensor, out, error);
     be_tensor_file_forget(it->file);
     return status;
@@ -93,8 +93,7 @@ static be_status add_model_tensor(be_import_job *self, size_t number, const be_t
     *it = (be_import_tensor){self->sources[number].file, tensor, name, self->narrowed && may_be_narrowed(tensor, stem)};
     self->n_model_tensors++;
     be_tensor_source *to = &self->tensors[self->n_tensors++];
-    *to = (be_tensor_source){.name = name, .dtype = it->narrowed ? BE_DTYPE_BF16 : BE_DTYPE_F32, .n_dims = tensor->n_dims,
-                             .read = read_tensor, .context = it};
+    *to = (be_tensor_source){.name = name, .dtype = it->narrowed ? BE_DTYPE_BF16 : BE_DTYPE_F32, .n_dims = tensor->n_dims};
     memcpy(to->shape, tensor->shape, sizeof to->shape);
     return BE_OK;
 }

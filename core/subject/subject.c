@@ -73,6 +73,7 @@ void be_subject_close(be_subject *subject)
     free(subject->fsaverage[BE_RIGHT]);
     free(subject->info.units);
     free(subject->info.unverified);
+    free(subject->info.training_set);
     free(subject);
 }
 

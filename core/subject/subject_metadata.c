@@ -25,6 +25,12 @@ be_status be_opening_text(const be_opening *self, const cJSON *object, const cha
     return BE_OK;
 }
 
+be_status be_opening_optional_text(const be_opening *self, const cJSON *object, const char *field, const char **out)
+{
+    *out = "";
+    return cJSON_HasObjectItem(object, field) ? be_opening_text(self, object, field, out) : BE_OK;
+}
+
 be_status be_opening_size(const be_opening *self, const cJSON *object, const char *field, size_t *out)
 {
     size_t value;
@@ -70,12 +76,14 @@ static be_status parse_metadata(be_opening *self)
 static be_status read_identity(be_opening *self)
 {
     be_subject_info *info = &self->subject->info;
-    const char *name = "", *units = "", *unverified = "";
+    const char *name = "", *units = "", *unverified = "", *training_set = "";
     be_status status = be_opening_text(self, self->root, "subject", &name);
     if (status == BE_OK)
         status = be_opening_text(self, self->root, "units", &units);
     if (status == BE_OK)
         status = be_opening_text(self, self->root, "unverified", &unverified);
+    if (status == BE_OK)
+        status = be_opening_optional_text(self, self->root, "training_set", &training_set);
     if (status != BE_OK)
         return status;
     if (!be_name_is_plain(name))
@@ -85,6 +93,8 @@ static be_status read_identity(be_opening *self)
         return status;
     snprintf(info->name, sizeof info->name, "%s", name);
     status = be_copy_text(&info->units, units, self->error);
+    if (status == BE_OK)
+        status = be_copy_text(&info->training_set, training_set, self->error);
     return status == BE_OK ? be_copy_text(&info->unverified, unverified, self->error) : status;
 }
 
@@ -99,6 +109,35 @@ static be_status read_image_size(be_opening *self)
     return status == BE_OK && info->image_size == 0 ? be_opening_fail(self, "image_size", "number of pixels") : status;
 }
 
+static be_status read_storage(be_opening *self)
+{
+    static const char *const names[] = {"f32", "bf16"};
+    const char *text = "";
+    be_status status = be_opening_optional_text(self, self->root, "storage", &text);
+    if (status != BE_OK)
+        return status;
+    if (*text && strcmp(text, names[0]) != 0 && strcmp(text, names[1]) != 0)
+        return be_opening_fail(self, "storage", "type of f32 and bf16");
+    const be_tensor *readout = be_tensor_file_find(self->file, "members.0.lh_embed.0.weight");
+    bool narrowed = strcmp(text, names[1]) == 0;
+    self->subject->info.storage = names[narrowed];
+    if (readout && narrowed != (readout->dtype == BE_DTYPE_BF16))
+        return be_fail(self->error, BE_ERROR_FORMAT, "%s: the metadata's storage is %s, tensor '%s' is %s", self->path,
+                       self->subject->info.storage, readout->name, be_dtype_name(readout->dtype));
+    return BE_OK;
+}
+
+static be_status read_date(be_opening *self, const cJSON *from, char date[BE_DATE_SIZE])
+{
+    const char *text = "";
+    be_status status = be_opening_optional_text(self, from, "checkpoint_date", &text);
+    if (status == BE_OK && *text && (strlen(text) != BE_DATE_SIZE - 1 || strspn(text, "0123456789-") != BE_DATE_SIZE - 1))
+        status = be_opening_fail(self, "checkpoint_date", "day as in 2025-03-01");
+    if (status == BE_OK)
+        snprintf(date, BE_DATE_SIZE, "%s", text);
+    return status;
+}
+
 static be_status read_member(be_opening *self, const cJSON *from, const be_tap *common, be_member_info *to)
 {
     const cJSON *validation = cJSON_GetObjectItemCaseSensitive(from, "validation");
@@ -108,7 +147,9 @@ static be_status read_member(be_opening *self, const cJSON *from, const be_tap *
     to->has_validation = cJSON_IsNumber(validation);
     to->validation = to->has_validation ? validation->valuedouble : 0;
     be_status status = be_opening_size(self, from, "layer", &to->tap.layer);
-    return status == BE_OK ? be_opening_size(self, from, "run", &to->run) : status;
+    if (status == BE_OK)
+        status = be_opening_size(self, from, "run", &to->run);
+    return status == BE_OK ? read_date(self, from, to->date) : status;
 }
 
 /* Gives each run its place, by the order in which the runs first come. */
@@ -140,6 +181,10 @@ static be_status read_members(be_opening *self, const be_tap *common)
             return status;
     }
     number_runs(info);
+    for (size_t m = 0; m < info->members; m++) {
+        if (strcmp(info->member[m].date, info->date) > 0)
+            memcpy(info->date, info->member[m].date, sizeof info->date);
+    }
     return BE_OK;
 }
 
@@ -190,6 +235,8 @@ static be_status read_settings(be_opening *self)
                          self->path, features);
     if (status == BE_OK)
         status = read_image_size(self);
+    if (status == BE_OK)
+        status = read_storage(self);
     if (status != BE_OK)
         return status;
     snprintf(info->readout, sizeof info->readout, "%s", readout);

@@ -44,6 +44,8 @@ typedef struct be_opening {
  * 2^20. A text lives as long as the metadata. */
 be_status be_opening_fail(const be_opening *self, const char *field, const char *what);
 be_status be_opening_text(const be_opening *self, const cJSON *object, const char *field, const char **out);
+/* "" where it is missing. */
+be_status be_opening_optional_text(const be_opening *self, const cJSON *object, const char *field, const char **out);
 be_status be_opening_size(const be_opening *self, const cJSON *object, const char *field, size_t *out);
 be_status be_opening_flag(const be_opening *self, const cJSON *object, const char *field, bool *out);
 

@@ -90,7 +90,7 @@ weights take_weights(const char *path)
         float *data = malloc(tensor->count * sizeof *data + 1);
         assert_non_null(data);
         assert_ok(be_tensor_file_read_f32(file, tensor, data, &error), &error);
-        it.tensors[i] = (be_tensor_source){.name = strdup(tensor->name), .dtype = BE_DTYPE_F32, .n_dims = tensor->n_dims, .data = data};
+        it.tensors[i] = (be_tensor_source){strdup(tensor->name), BE_DTYPE_F32, tensor->n_dims, {0}, data};
         memcpy(it.tensors[i].shape, tensor->shape, sizeof tensor->shape);
     }
     be_tensor_file_close(file);

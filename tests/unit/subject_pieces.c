@@ -16,7 +16,7 @@ pieces take_apart(void)
         void *data = malloc(tensor->count * be_dtype_size(tensor->dtype) + 1);
         assert_non_null(data);
         assert_ok(be_tensor_file_read(file, tensor, data, &error), &error);
-        it.tensors[i] = (be_tensor_source){.name = strdup(tensor->name), .dtype = tensor->dtype, .n_dims = tensor->n_dims, .data = data};
+        it.tensors[i] = (be_tensor_source){strdup(tensor->name), tensor->dtype, tensor->n_dims, {0}, data};
         memcpy(it.tensors[i].shape, tensor->shape, sizeof tensor->shape);
     }
     assert_true(be_value_text(be_value_get(be_tensor_file_root(file), BE_SUBJECT_METADATA_KEY), &text));

@@ -37,24 +37,21 @@ static be_status write_mapping(be_error *error)
 }
 
 static const float tensor_values[4] = {1, 2, 3, 4};
-static be_status read_values(void *context, void *out, be_error *error)
+static const be_tensor_source tensors[] = {{"a", BE_DTYPE_F32, 1, {4}, tensor_values},
+                                           {"b", BE_DTYPE_F32, 2, {2, 2}, tensor_values},
+                                           {"c", BE_DTYPE_F32, 1, {4}, NULL}};
+
+static be_status read_values(void *context, size_t index, void *out, be_error *error)
 {
-    (void)context, (void)error;
+    (void)context, (void)index, (void)error;
     memcpy(out, tensor_values, sizeof tensor_values);
     return BE_OK;
 }
 
-/* The last one is read when its turn comes. */
-static const be_tensor_source tensors[] = {
-    {.name = "a", .dtype = BE_DTYPE_F32, .n_dims = 1, .shape = {4}, .data = tensor_values},
-    {.name = "b", .dtype = BE_DTYPE_F32, .n_dims = 2, .shape = {2, 2}, .data = tensor_values},
-    {.name = "c", .dtype = BE_DTYPE_F32, .n_dims = 1, .shape = {4}, .read = read_values},
-};
-
 static be_status write_safetensors(be_error *error)
 {
     const be_text_pair metadata[] = {{"format", "pt"}, {"a \"key\"", "value"}};
-    return be_safetensors_write(output, tensors, 3, metadata, 2, error);
+    return be_safetensors_stream(output, tensors, 3, &(be_tensor_reader){read_values, NULL}, metadata, 2, error);
 }
 
 static be_status write_torch(be_error *error)
