@@ -163,7 +163,7 @@ def write_pictures(folder, count, size, seed=0):
 
 # --- weights ------------------------------------------------------------------------------------
 
-_SAFETENSORS = {"F32": "<f4", "I32": "<i4", "U8": "u1"}
+_SAFETENSORS = {"F32": "<f4", "BF16": "<u2", "I32": "<i4", "U8": "u1"}
 
 
 def read_safetensors(path):
