@@ -57,6 +57,9 @@ const char *be_model_backbone_hash(const be_model *model);
 /* Index of the subject of that name; BE_ERROR_NOT_FOUND lists those there are. */
 be_status be_model_find_subject(const be_model *model, const char *name, size_t *subject, be_error *error);
 
+/* How many different feature maps the subjects together are read from, all from one pass of the backbone. */
+size_t be_model_taps(const be_model *model);
+
 /* BE_OK when a subject can be asked for an image of that shape (after fitting); BE_ERROR_ARGUMENT with the reason otherwise: CLIP
  * takes its own size alone, some encoders the grid they were trained on. */
 be_status be_model_check_image(const be_model *model, size_t subject, size_t width, size_t height, be_error *error);

@@ -62,34 +62,6 @@ void be_member_buffers_free(be_member_buffers *buffers)
     *buffers = (be_member_buffers){0};
 }
 
-/* Two members are read from one layer. */
-static bool share_layer(const be_model *model, size_t subject, size_t a, size_t b)
-{
-    return be_model_member_tap(model, subject, a) == be_model_member_tap(model, subject, b);
-}
-
-size_t be_member_layer(const be_model *model, size_t subject, size_t member)
-{
-    size_t layer = 0;
-    for (size_t m = 0; m < member; m++) {
-        bool first = true;
-        if (share_layer(model, subject, m, member))
-            return be_member_layer(model, subject, m);
-        for (size_t n = 0; n < m && first; n++)
-            first = !share_layer(model, subject, n, m);
-        layer += first;
-    }
-    return layer;
-}
-
-size_t be_member_layers(const be_model *model, size_t subject)
-{
-    size_t most = 0, members = be_subject_get_info(be_model_subject(model, subject))->members;
-    for (size_t m = 0; m < members; m++)
-        most = larger(most, be_member_layer(model, subject, m) + 1);
-    return most;
-}
-
 /* --- one member ----------------------------------------------------------------------------------- */
 
 /* Where the output tokens go. */
@@ -129,7 +101,8 @@ static be_status run_member(const be_member_run *run, size_t subject, size_t mem
     const be_subject *of = be_model_subject(run->model, subject);
     const be_subject_info *info = be_subject_get_info(of);
     const be_readout *readout = be_subject_readout(of, member);
-    const float *features = run->features + be_model_member_tap(run->model, subject, member) * run->feature_stride;
+    size_t layer = be_model_member_layer(run->model, subject, member);
+    const float *features = run->features + be_model_layer_tap(run->model, subject, layer) * run->feature_stride;
     taker to = {.readout = info->by_vertex ? readout : NULL, .vertices = vertices, .tokens = run->buffers->tokens,
                 .width = be_encoder_get_info(be_subject_encoder(of, member))->width};
     be_encoder_wish wish = {.count = info->queries, .take = vertices || (tokens && !info->by_vertex) ? take_tokens : NULL,
@@ -203,20 +176,27 @@ static void add_to_run(const be_subject_info *info, size_t member, const float *
     }
 }
 
-/* The standard deviation over runs of each run's own combination of layers. */
+/* The standard deviation over runs of each run's own combination of layers. A run whose layers count nothing at a vertex has none
+ * there. */
+static float spread_of(const float *sum, const float *share, size_t runs, size_t stride)
+{
+    double mean = 0, squares = 0;
+    size_t count = 0;
+    for (size_t r = 0; r < runs; r++) { /* Welford's update */
+        if (share[r * stride] <= 0)
+            continue;
+        double value = (double)sum[r * stride] / (double)share[r * stride], off = value - mean;
+        mean += off / (double)++count;
+        squares += off * (value - mean);
+    }
+    return count > 1 ? (float)sqrt(squares / (double)(count - 1)) : 0.0f;
+}
+
 static void measure_spread(const be_subject_info *info, const float *runs, float *out)
 {
     size_t vertices = count_vertices(info);
-    for (size_t v = 0; v < vertices; v++) {
-        double mean = 0, squares = 0;
-        for (size_t r = 0; r < info->runs; r++)
-            mean += (double)runs[r * vertices + v] / (double)runs[(info->runs + r) * vertices + v] / (double)info->runs;
-        for (size_t r = 0; r < info->runs; r++) {
-            double value = (double)runs[r * vertices + v] / (double)runs[(info->runs + r) * vertices + v];
-            squares += (value - mean) * (value - mean);
-        }
-        out[v] = info->runs > 1 ? (float)sqrt(squares / (double)(info->runs - 1)) : 0.0f;
-    }
+    for (size_t v = 0; v < vertices; v++)
+        out[v] = spread_of(runs + v, runs + info->runs * vertices + v, info->runs, vertices);
 }
 
 be_status be_members_predict(const be_member_run *run, size_t subject, const be_output *output, be_error *error)
@@ -284,7 +264,7 @@ be_status be_members_maps(const be_member_run *run, size_t subject, const uint32
         memset(heads, 0, info->heads * cells * sizeof *heads);
     for (size_t m = 0; m < info->members; m++) {
         be_encoding encoding;
-        const float *features = run->features + be_member_layer(run->model, subject, m) * run->feature_stride;
+        const float *features = run->features + be_model_member_layer(run->model, subject, m) * run->feature_stride;
         be_status status = begin_member(run, subject, m, features, &encoding, error);
         if (status != BE_OK)
             return status;

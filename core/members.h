@@ -32,8 +32,4 @@ be_status be_members_predict(const be_member_run *run, size_t subject, const be_
 be_status be_members_maps(const be_member_run *run, size_t subject, const uint32_t *vertices, size_t count, float *mean, float *heads,
                           be_error *error);
 
-/* The subject's different layers: their number, and which of them member m is read from. */
-size_t be_member_layers(const be_model *model, size_t subject);
-size_t be_member_layer(const be_model *model, size_t subject, size_t member);
-
 #endif

@@ -11,12 +11,19 @@
 /* Grids held at once: the training images' and a few more. One is about 8 MB for ViT-B and a subject. */
 enum { GRIDS_HELD = 4 };
 
+/* The feature maps one subject is read from. */
+typedef struct subject_layers {
+    size_t count;
+    size_t *taps;   /* [count <= members]: indices into the model's taps */
+    size_t *member; /* [members]: which of them each reads */
+} subject_layers;
+
 struct be_model {
     be_backbone *backbone;
     char backbone_hash[BE_HASH_SIZE];
     size_t n_subjects;
     be_subject **subjects; /* [n_subjects] */
-    size_t **member_taps;  /* [n_subjects][members]: index into taps */
+    subject_layers *layers; /* [n_subjects] */
     size_t n_taps, tap_capacity;
     be_tap *taps;          /* [n_taps], all different */
     pthread_mutex_t lock;  /* for what is below */
@@ -164,42 +171,58 @@ static bool same_tap(const be_tap *a, const be_tap *b)
     return a->features == b->features && a->layer == b->layer && a->dilation == b->dilation;
 }
 
-/* Notes which feature map each member of a subject is read from; maps seen before are shared. */
-static be_status note_taps(be_model *model, size_t subject, be_error *error)
+/* The model's number of a feature map; those seen before are shared. */
+static be_status note_tap(be_model *model, const be_tap *tap, size_t *number, be_error *error)
 {
-    const be_subject_info *info = be_subject_get_info(model->subjects[subject]);
-    void *memory, *taps = model->taps;
-    be_status status = be_allocate(&memory, info->members, sizeof(size_t), "a list of layers", error);
+    void *taps = model->taps;
+    for (*number = 0; *number < model->n_taps; (*number)++) {
+        if (same_tap(&model->taps[*number], tap))
+            return BE_OK;
+    }
+    if (model->n_taps == BE_MOST_TAPS)
+        return be_fail(error, BE_ERROR_LIMIT, "the subjects are read from more than %d layers", BE_MOST_TAPS);
+    be_status status = be_grow(&taps, &model->tap_capacity, model->n_taps + 1, sizeof(be_tap), "a list of layers", error);
     if (status != BE_OK)
         return status;
-    model->member_taps[subject] = memory;
-    for (size_t m = 0; m < info->members; m++) {
-        size_t t = 0;
-        while (t < model->n_taps && !same_tap(&model->taps[t], &info->member[m].tap))
-            t++;
-        model->member_taps[subject][m] = t;
-        if (t < model->n_taps)
-            continue;
-        status = be_grow(&taps, &model->tap_capacity, model->n_taps + 1, sizeof(be_tap), "a list of layers", error);
-        if (status != BE_OK)
-            return status;
-        model->taps = taps;
-        model->taps[model->n_taps++] = info->member[m].tap;
-    }
+    model->taps = taps;
+    model->taps[model->n_taps++] = *tap;
     return BE_OK;
+}
+
+/* Notes which feature map each member of a subject is read from. */
+static be_status note_layers(be_model *model, size_t subject, be_error *error)
+{
+    const be_subject_info *info = be_subject_get_info(model->subjects[subject]);
+    subject_layers *to = &model->layers[subject];
+    void *memory;
+    be_status status = be_allocate(&memory, 2 * info->members, sizeof(size_t), "a list of layers", error);
+    if (status != BE_OK)
+        return status;
+    to->taps = memory;
+    to->member = to->taps + info->members;
+    for (size_t m = 0; m < info->members && status == BE_OK; m++) {
+        size_t tap, layer = 0;
+        status = note_tap(model, &info->member[m].tap, &tap, error);
+        while (status == BE_OK && layer < to->count && to->taps[layer] != tap)
+            layer++;
+        if (status == BE_OK && layer == to->count)
+            to->taps[to->count++] = tap;
+        to->member[m] = layer;
+    }
+    return status;
 }
 
 static be_status open_subjects(be_model *model, const be_model_options *options, be_error *error)
 {
-    void *subjects, *member_taps;
+    void *subjects, *layers;
     be_status status = be_allocate(&subjects, options->n_subjects, sizeof(be_subject *), "a list of subjects", error);
     if (status != BE_OK)
         return status;
     model->subjects = subjects;
-    status = be_allocate(&member_taps, options->n_subjects, sizeof(size_t *), "a list of layers", error);
+    status = be_allocate(&layers, options->n_subjects, sizeof(subject_layers), "a list of layers", error);
     if (status != BE_OK)
         return status;
-    model->member_taps = member_taps;
+    model->layers = layers;
     for (size_t i = 0; i < options->n_subjects && status == BE_OK; i++) {
         status = be_subject_open(options->subjects[i], &model->subjects[i], error);
         if (status != BE_OK)
@@ -207,7 +230,7 @@ static be_status open_subjects(be_model *model, const be_model_options *options,
         model->n_subjects++;
         if (options->names)
             be_subject_rename(model->subjects[i], options->names[i]);
-        status = note_taps(model, i, error);
+        status = note_layers(model, i, error);
     }
     return status;
 }
@@ -285,13 +308,13 @@ void be_model_close(be_model *model)
     for (size_t i = 0; i < GRIDS_HELD; i++)
         free_grid(model, model->grids[i]);
     for (size_t i = 0; i < model->n_subjects; i++) {
-        free(model->member_taps[i]);
+        free(model->layers[i].taps);
         be_subject_close(model->subjects[i]);
     }
     be_backbone_close(model->backbone);
     pthread_mutex_destroy(&model->lock);
     free(model->subjects);
-    free(model->member_taps);
+    free(model->layers);
     free(model->taps);
     free(model);
 }
@@ -358,7 +381,17 @@ size_t be_model_taps(const be_model *model)
     return model->n_taps;
 }
 
-size_t be_model_member_tap(const be_model *model, size_t subject, size_t member)
+size_t be_model_layers(const be_model *model, size_t subject)
 {
-    return model->member_taps[subject][member];
+    return model->layers[subject].count;
+}
+
+size_t be_model_layer_tap(const be_model *model, size_t subject, size_t layer)
+{
+    return model->layers[subject].taps[layer];
+}
+
+size_t be_model_member_layer(const be_model *model, size_t subject, size_t member)
+{
+    return model->layers[subject].member[member];
 }

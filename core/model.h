@@ -4,6 +4,9 @@
 
 #include "core/brainenc.h"
 
+/* Different feature maps that all subjects of a model together may be read from. */
+enum { BE_MOST_TAPS = 64 };
+
 /* What depends on the token grid alone, computed once for each grid and shared. */
 typedef struct be_grid {
     size_t rows, columns;
@@ -18,8 +21,10 @@ be_status be_model_take_grid(be_model *model, size_t rows, size_t columns, const
 void be_model_release_grid(be_model *model, const be_grid *grid);
 
 const be_backbone *be_model_get_backbone(const be_model *model);
-/* The different feature maps the subjects are read from, and which of them a member of a subject reads. */
-size_t be_model_taps(const be_model *model);
-size_t be_model_member_tap(const be_model *model, size_t subject, size_t member);
+/* Which of the model's feature maps one subject reads, in the order its members first come to them; and which of the subject's a
+ * member reads. */
+size_t be_model_layers(const be_model *model, size_t subject);
+size_t be_model_layer_tap(const be_model *model, size_t subject, size_t layer);
+size_t be_model_member_layer(const be_model *model, size_t subject, size_t member);
 
 #endif

@@ -152,12 +152,8 @@ typedef struct batch {
 static be_status run_backbone(be_session *session, const be_team *team, worker *it, const be_image *image,
                               const be_grid *grid, be_error *error)
 {
-    enum { MOST_TAPS = 64 };
-    float *features[MOST_TAPS];
-    size_t taps = be_model_taps(session->model);
-    if (taps > MOST_TAPS)
-        return be_fail(error, BE_ERROR_LIMIT, "the subjects are read from more than %d layers", MOST_TAPS);
-    for (size_t t = 0; t < taps; t++)
+    float *features[BE_MOST_TAPS];
+    for (size_t t = 0; t < be_model_taps(session->model); t++)
         features[t] = it->features + t * feature_floats(session);
     return be_backbone_run(be_model_get_backbone(session->model), team, &it->arena, image, grid->backbone, features, error);
 }
@@ -165,11 +161,10 @@ static be_status run_backbone(be_session *session, const be_team *team, worker *
 /* The maps of the subject's layers, one after the other. */
 static void copy_features(const be_session *session, const worker *it, const be_grid *grid, size_t subject, float *out)
 {
-    const be_subject_info *info = be_subject_get_info(be_model_subject(session->model, subject));
     size_t floats = grid->rows * grid->columns * be_model_backbone(session->model)->channels;
-    for (size_t m = 0; m < info->members; m++)
-        memcpy(out + be_member_layer(session->model, subject, m) * floats,
-               it->features + be_model_member_tap(session->model, subject, m) * feature_floats(session), floats * sizeof *out);
+    for (size_t l = 0; l < be_model_layers(session->model, subject); l++)
+        memcpy(out + l * floats, it->features + be_model_layer_tap(session->model, subject, l) * feature_floats(session),
+               floats * sizeof *out);
 }
 
 static be_status run_subject(be_session *session, const be_team *team, worker *it, const be_grid *grid, size_t index,
@@ -278,7 +273,7 @@ be_status be_session_features(be_session *session, const be_image *image, float 
     status = run_backbone(session, &team, it, image, grid, error);
     size_t floats = grid->rows * grid->columns * be_model_backbone(session->model)->channels;
     for (size_t s = 0; s < be_model_subjects(session->model) && status == BE_OK; s++) {
-        const float *map = it->features + be_model_member_tap(session->model, s, 0) * feature_floats(session);
+        const float *map = it->features + be_model_layer_tap(session->model, s, 0) * feature_floats(session);
         if (features[s])
             memcpy(features[s], map, floats * sizeof(float));
     }
@@ -288,7 +283,7 @@ be_status be_session_features(be_session *session, const be_image *image, float 
 
 size_t be_session_layers(const be_session *session, size_t subject)
 {
-    return be_member_layers(session->model, subject);
+    return be_model_layers(session->model, subject);
 }
 
 static be_status check_vertices(const be_subject_info *info, const uint32_t *vertices, size_t count, be_error *error)

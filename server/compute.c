@@ -1,11 +1,10 @@
 #include "server/compute.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/base/memory.h"
-#include "core/files/npy.h"
+#include "server/reply.h"
 
 /* A batch while it is computed. */
 typedef struct batch {
@@ -49,6 +48,14 @@ static be_status make_output(const request *it, request_image *image, size_t pla
     return status;
 }
 
+/* The numbers of vertices that a prediction of a subject holds; those it is placed among on fsaverage too. */
+static size_t count_vertices(const request_query *query, const be_subject_info *info)
+{
+    size_t own = info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT];
+    bool placed = query->space == BE_SPACE_FSAVERAGE && !query->only_some;
+    return placed ? own + info->n_fsaverage[BE_LEFT] + info->n_fsaverage[BE_RIGHT] : own;
+}
+
 /* Counts the answers of an image before they are made; text takes up to four times the floats in it. */
 static be_status count_answers(request *it, const request_image *image, const body_limits *limits, be_error *error)
 {
@@ -57,7 +64,7 @@ static be_status count_answers(request *it, const request_image *image, const bo
     for (size_t s = 0; s < it->query.n_subjects; s++) {
         const be_subject_info *info = engine_subject_info(it->engine, it->query.subjects[s]);
         size_t maps = info->maps * cells;
-        floats += maps + info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT] + (it->query.how.heads ? info->heads * maps : 0);
+        floats += maps + count_vertices(&it->query, info) + (it->query.how.heads ? info->heads * maps : 0);
     }
     return body_count_bytes(it, BYTES_A_FLOAT * floats, limits, error);
 }
@@ -217,165 +224,7 @@ static void predict_model(const batch *self, const engine *served, size_t model)
     free_group(&all);
 }
 
-/* --- answers -------------------------------------------------------------------------------------- */
-
-static be_status predict_json(const request *it, const request_image *image, size_t place, char **text, be_error *error)
-{
-    const engine_subject *subject = engine_subject_at(it->engine, it->query.subjects[place]);
-    const request_query *query = &it->query;
-    be_answer_options options = {.vertices = query->vertices, .rois = query->rois,
-                                 .only = query->only_some ? &query->only[place] : NULL,
-                                 .attention = query->with_maps ? &query->maps[place] : NULL};
-    be_answer_timing timing = {.decode = image->decode_ms, .queue = 1e3 * (it->started - it->received),
-                               .backbone = 1e3 * image->timing.backbone, .encoder = 1e3 * image->timing.encoder,
-                               .total = 1e3 * (be_clock() - it->received)};
-    return be_answer_prediction(engine_model(it->engine, subject->model), subject->subject, &image->about,
-                                &image->outputs[place], &options, &timing, text, error);
-}
-
-static be_status attention_json(const request *it, const be_answer_image *about, const be_output *output, size_t place,
-                                char **text, be_error *error)
-{
-    const engine_subject *subject = engine_subject_at(it->engine, it->query.subjects[place]);
-    return be_answer_attention(engine_model(it->engine, subject->model), subject->subject, about, output,
-                               &it->query.maps[place], &it->query.how, text, error);
-}
-
-static be_status add_json(request *it, const request_image *image, size_t place, be_text *to, be_error *error)
-{
-    char *text;
-    be_status status = it->kind == REQUEST_PREDICT
-                           ? predict_json(it, image, place, &text, error)
-                           : attention_json(it, &image->about, &image->outputs[place], place, &text, error);
-    if (status != BE_OK)
-        return status;
-    be_text_add(to, text);
-    free(text);
-    return BE_OK;
-}
-
-/* One object for one image and subject; {"predictions": [...]} for more, images outermost. */
-static be_status write_json(request *it, be_error *error)
-{
-    bool several = it->n_images * it->query.n_subjects != 1;
-    be_text text = {0};
-    be_status status = BE_OK;
-    be_text_add(&text, several ? "{\"predictions\":[" : "");
-    for (size_t i = 0; i < it->n_images && status == BE_OK; i++) {
-        for (size_t s = 0; s < it->query.n_subjects && status == BE_OK; s++) {
-            be_text_add(&text, i || s ? "," : "");
-            status = add_json(it, &it->images[i], s, &text, error);
-        }
-    }
-    be_text_add(&text, several ? "]}\n" : "\n");
-    if (status == BE_OK)
-        status = be_text_finish(&text, error);
-    if (status != BE_OK) {
-        free(text.bytes);
-        return status;
-    }
-    it->answer.bytes = text.bytes;
-    it->answer.size = text.length;
-    it->answer.type = "application/json";
-    return BE_OK;
-}
-
-/* [images][V_lh + V_rh], or of the wanted vertices alone. */
-static be_status write_vertices(request *it, be_error *error)
-{
-    const be_subject_info *info = engine_subject_info(it->engine, it->query.subjects[0]);
-    const be_roi_selection *only = it->query.only_some ? &it->query.only[0] : NULL;
-    uint32_t *indices[BE_HEMISPHERES] = {NULL};
-    size_t counts[BE_HEMISPHERES] = {0}, length;
-    char header[BE_NPY_HEADER_MAX];
-    be_text file = {0};
-    be_status status = BE_OK;
-    for (int h = BE_LEFT; h < BE_HEMISPHERES && status == BE_OK; h++)
-        status = be_answer_vertices(info, only, (be_hemisphere)h, &indices[h], &counts[h], error);
-    const size_t shape[] = {it->n_images, counts[BE_LEFT] + counts[BE_RIGHT]};
-    if (status == BE_OK)
-        status = be_npy_header(header, &length, BE_DTYPE_F32, 2, shape, error);
-    if (status == BE_OK)
-        be_text_add_bytes(&file, header, length);
-    for (size_t i = 0; i < it->n_images && status == BE_OK; i++) {
-        const float *values = it->images[i].outputs[0].vertices;
-        for (int h = BE_LEFT; h < BE_HEMISPHERES; h++, values += info->n_vertices[BE_LEFT]) {
-            for (size_t v = 0; v < counts[h]; v++)
-                be_text_add_bytes(&file, (const char *)&values[indices[h][v]], sizeof *values);
-        }
-    }
-    free(indices[BE_LEFT]);
-    free(indices[BE_RIGHT]);
-    if (status == BE_OK)
-        status = be_text_finish(&file, error);
-    if (status != BE_OK) {
-        free(file.bytes);
-        return status;
-    }
-    it->answer.bytes = file.bytes;
-    it->answer.size = file.length;
-    it->answer.type = "application/x-npy";
-    snprintf(it->answer.split, sizeof it->answer.split, "lh=%zu,rh=%zu", counts[BE_LEFT], counts[BE_RIGHT]);
-    return BE_OK;
-}
-
-/* A map as a file, of the request's image or of a held one. */
-static be_status write_maps_file(request *it, const be_answer_image *about, const be_image *input, const be_output *output,
-                                 be_error *error)
-{
-    const be_subject_info *info = engine_subject_info(it->engine, it->query.subjects[0]);
-    const engine_subject *subject = engine_subject_at(it->engine, it->query.subjects[0]);
-    size_t patch = be_model_backbone(engine_model(it->engine, subject->model))->patch;
-    bool png = it->query.format == FORMAT_PNG;
-    unsigned char *bytes;
-    be_status status = png ? be_answer_attention_png(info, patch, about, input, output, &it->query.maps[0], &it->query.how,
-                                                     &bytes, &it->answer.size, error)
-                           : be_answer_attention_npy(info, about, output, &it->query.maps[0], &it->query.how, &bytes,
-                                                     &it->answer.size, error);
-    if (status != BE_OK)
-        return status;
-    it->answer.bytes = (char *)bytes;
-    it->answer.type = png ? "image/png" : "application/x-npy";
-    return BE_OK;
-}
-
-static be_status write_held(request *it, be_error *error)
-{
-    const held_result *held = it->held;
-    be_output output = {.attention = held->attention};
-    if (it->query.format != FORMAT_JSON)
-        return write_maps_file(it, &held->about, &held->input, &output, error);
-    be_status status = attention_json(it, &held->about, &output, 0, &it->answer.bytes, error);
-    if (status != BE_OK)
-        return status;
-    it->answer.size = strlen(it->answer.bytes);
-    it->answer.type = "application/json";
-    return BE_OK;
-}
-
-static be_status write_answer(request *it, be_error *error)
-{
-    if (it->kind == REQUEST_HELD_ATTENTION && !it->query.how.heads)
-        return write_held(it, error);
-    if (it->query.format == FORMAT_JSON)
-        return write_json(it, error);
-    if (it->kind == REQUEST_PREDICT)
-        return write_vertices(it, error);
-    return write_maps_file(it, &it->images[0].about, &it->images[0].input, &it->images[0].outputs[0], error);
-}
-
-/* The first image's id, and what else an answer that is no JSON cannot say, go into headers. */
-static void note_headers(request *it)
-{
-    const be_subject_info *info = engine_subject_info(it->engine, it->query.subjects[0]);
-    const engine_subject *subject = engine_subject_at(it->engine, it->query.subjects[0]);
-    const be_answer_image *about = it->n_images > 0 ? &it->images[0].about : &it->held->about;
-    if (be_answer_id(engine_model(it->engine, subject->model), subject->subject, about, it->answer.id, NULL) != BE_OK)
-        it->answer.id[0] = '\0';
-    it->answer.demo = info->demo;
-    it->answer.unverified = *info->unverified ? info->unverified
-                                              : be_model_backbone(engine_model(it->engine, subject->model))->unverified;
-}
+/* --- answering ------------------------------------------------------------------------------------ */
 
 static void answer_one(void *context, size_t index, size_t worker)
 {
@@ -394,12 +243,8 @@ static void answer_one(void *context, size_t index, size_t worker)
                         it->images[i].outputs[s].attention);
         }
     }
-    if (write_answer(it, &error) == BE_OK) {
-        it->answer.status = 200;
-        note_headers(it);
-    } else {
+    if (reply_write(it, &error) != BE_OK)
         answer_fail(&it->answer, &error);
-    }
     metrics_time(self->metrics, STAGE_ANSWER, be_clock() - start);
 }
 

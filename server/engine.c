@@ -190,6 +190,12 @@ const be_subject_info *engine_subject_info(const engine *self, size_t index)
     return be_subject_get_info(be_model_subject(self->models[it->model], it->subject));
 }
 
+be_surface engine_subject_surface(const engine *self, size_t index)
+{
+    const engine_subject *it = &self->subjects[index];
+    return be_surface_of(be_model_subject(self->models[it->model], it->subject));
+}
+
 static be_status fail_unknown(const engine *self, const char *name, size_t length, be_error *error)
 {
     char names[256] = "";

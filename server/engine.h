@@ -4,6 +4,7 @@
 #ifndef BRAINENCD_ENGINE_H
 #define BRAINENCD_ENGINE_H
 
+#include "core/answer/surface.h"
 #include "core/brainenc.h"
 #include "server/config.h"
 
@@ -29,6 +30,7 @@ be_session *engine_session(const engine *self, size_t model);
 size_t engine_subjects(const engine *self);
 const engine_subject *engine_subject_at(const engine *self, size_t index);
 const be_subject_info *engine_subject_info(const engine *self, size_t index);
+be_surface engine_subject_surface(const engine *self, size_t index);
 
 /* The subjects a request names: NULL, the first of the configuration; "all"; names separated by commas. indices
  * [engine_subjects]; each once, in the order asked. BE_ERROR_NOT_FOUND lists those there are. */

@@ -1,6 +1,7 @@
 #include "clients/brainenc/bare.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/base/memory.h"
 #include "core/compute/pool.h"
@@ -13,6 +14,8 @@ typedef struct product {
     bool weight, transposed;
     size_t offset; /* of the weight */
 } product;
+
+enum { MANY_QUERIES = 4096, PANEL_ROWS = 512, BLOCK_ROWS = 128 };
 
 struct bare {
     product *products;
@@ -55,39 +58,47 @@ static void add_backbone(bare *self, const be_backbone_info *backbone, size_t ce
     }
 }
 
-/* Subjects that read the same layer share its features. */
-static bool shares_features(const be_model *model, size_t subject)
+/* The feature maps that members of all subjects read, each of which takes one product. */
+static void add_features(bare *self, const be_model *model, size_t cells)
 {
-    const be_tap *tap = &be_subject_get_info(be_model_subject(model, subject))->member[0].tap;
-    for (size_t s = 0; s < subject; s++) {
-        const be_tap *other = &be_subject_get_info(be_model_subject(model, s))->member[0].tap;
-        if (other->features == tap->features && other->layer == tap->layer)
-            return true;
-    }
-    return false;
+    size_t width = be_model_backbone(model)->channels;
+    for (size_t tap = 0; tap < be_model_taps(model); tap++)
+        add(self, cells, width, width, 1, true, true);
 }
 
-static void add_encoder(bare *self, const be_subject *subject, size_t cells)
+/* Attention of all queries and what follows it, in the blocks it is computed in. */
+static void add_queries(bare *self, size_t queries, size_t width, size_t hidden, size_t heads, size_t cells)
+{
+    bool many = queries >= MANY_QUERIES; /* as core/encoder/decoder.c cuts them */
+    size_t panels = many ? (queries + PANEL_ROWS - 1) / PANEL_ROWS : 1, rows = (queries + panels - 1) / panels;
+    size_t blocks = many ? (rows + BLOCK_ROWS - 1) / BLOCK_ROWS * panels : 1, block = (queries + blocks - 1) / blocks;
+    add(self, block, cells, width / heads, blocks * heads, false, true);
+    add(self, block, width / heads, cells, blocks * heads, false, false);
+    add(self, rows, width, width, panels, !many, true);
+    add(self, rows, hidden, width, panels, !many, true);
+    add(self, rows, width, hidden, panels, !many, true);
+}
+
+static void add_encoders(bare *self, const be_subject *subject, size_t cells)
 {
     const be_subject_info *info = be_subject_get_info(subject);
-    size_t width = info->channels, queries = info->queries, head = width / info->heads;
-    size_t hidden = be_encoder_get_info(be_subject_encoder(subject, 0))->hidden;
-    add(self, cells, width, width, 2, true, true);
-    add(self, queries, cells, head, info->heads, false, true);
-    add(self, queries, head, cells, info->heads, false, false);
-    add(self, queries, width, width, 1, true, true);
-    add(self, queries, hidden, width, 1, true, true);
-    add(self, queries, width, hidden, 1, true, true);
+    for (size_t m = 0; m < info->members; m++) {
+        size_t hidden = be_encoder_get_info(be_subject_encoder(subject, m))->hidden;
+        add(self, cells, info->channels, info->channels, 2, true, true);
+        add_queries(self, info->queries, info->channels, hidden, info->heads, cells);
+    }
 }
 
 static be_status list_products(bare *self, const be_model *model, size_t cells, be_error *error)
 {
-    size_t width = be_model_backbone(model)->channels;
     add_backbone(self, be_model_backbone(model), cells);
+    add_features(self, model, cells);
     for (size_t s = 0; s < be_model_subjects(model); s++) {
-        if (!shares_features(model, s))
-            add(self, cells, width, width, 1, true, true);
-        add_encoder(self, be_model_subject(model, s), cells);
+        const be_subject_info *info = be_subject_get_info(be_model_subject(model, s));
+        if (strcmp(info->encoder, "transformer") != 0)
+            return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: the bare products of its %s encoder are not known here; transformer's are",
+                           info->name, info->encoder);
+        add_encoders(self, be_model_subject(model, s), cells);
     }
     return self->failure.status == BE_OK ? BE_OK : be_fail(error, self->failure.status, "%s", self->failure.message);
 }

@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "clients/brainenc/bare.h"
 #include "clients/brainenc/tool.h"
@@ -12,6 +13,7 @@ static const char help[] =
     "shapes, in turn with it: one image on all threads, and a stream of images, one a thread. Medians of the rounds.\n\n"
     COMPUTE_HELP
     "  --demo FOLDER       what `brainenc demo --full -o FOLDER` wrote\n"
+    "  --against FOLDER    another demo: one image of it, in turn with this one's, and the ratio\n"
     "  --rounds N          default 5\n"
     "  --json              one JSON object\n\n"
     "example: brainenc demo --full -o full && brainenc bench --demo full\n";
@@ -23,10 +25,24 @@ typedef struct samples {
     size_t count;
 } samples;
 
+/* Files of a demo. */
+typedef struct demo_paths {
+    char backbone[PATH_SIZE], subject[PATH_SIZE], picture[PATH_SIZE];
+} demo_paths;
+
+/* Another model that answers the same picture in turn. */
+typedef struct rival {
+    demo_paths paths;
+    compute_options compute; /* no subjects: there is none */
+    engine engine;
+    be_output output;        /* vertices only */
+    samples one;
+} rival;
+
 typedef struct job {
     compute_options compute;
     const char *image;
-    char paths[3][PATH_SIZE]; /* of a demo: backbone, subject, picture */
+    demo_paths paths;         /* of a demo */
     size_t rounds;
     bool json;
     engine engine;
@@ -34,6 +50,7 @@ typedef struct job {
     double load_seconds;
     long resident_kb;         /* the largest so far, before the bare products' operands exist */
     be_output *outputs;       /* [stream images]: vertices only */
+    rival rival;
     be_image *stream;         /* [stream images]: the same picture */
     size_t n_stream;
     bare *bare;
@@ -76,18 +93,20 @@ static long peak_resident(void)
     return kilobytes;
 }
 
-/* Bytes of float32 weights that the model holds: the backbone's and each subject's. */
-static double weight_bytes(const job *self)
+/* Bytes of weights that the model holds: the backbone's and each member's of each subject. */
+static double weight_bytes(const be_model *model)
 {
-    size_t floats = be_model_backbone(self->engine.model)->parameters;
-    for (size_t s = 0; s < be_model_subjects(self->engine.model); s++) {
-        const be_subject *subject = be_model_subject(self->engine.model, s);
+    double bytes = (double)sizeof(float) * (double)be_model_backbone(model)->parameters;
+    for (size_t s = 0; s < be_model_subjects(model); s++) {
+        const be_subject *subject = be_model_subject(model, s);
         const be_subject_info *info = be_subject_get_info(subject);
-        size_t width = info->channels, hidden = be_encoder_get_info(be_subject_encoder(subject, 0))->hidden;
-        floats += (info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT]) * (width + 1);
-        floats += 3 * width * width + 2 * width * hidden + info->queries * width;
+        for (size_t m = 0; m < info->members; m++) {
+            size_t width = info->channels, hidden = be_encoder_get_info(be_subject_encoder(subject, m))->hidden;
+            size_t floats = 3 * width * width + 2 * width * hidden + info->queries * width;
+            bytes += (double)(floats * sizeof(float) + be_readout_bytes(be_subject_readout(subject, m)));
+        }
     }
-    return 4.0 * (double)floats;
+    return bytes;
 }
 
 /* --- running -------------------------------------------------------------------------------------- */
@@ -134,12 +153,43 @@ static be_status make_buffers(job *self, be_error *error)
     return BE_OK;
 }
 
+static be_status open_rival(job *self, be_error *error)
+{
+    rival *it = &self->rival;
+    void *memory;
+    if (it->compute.n_subjects == 0)
+        return BE_OK;
+    be_status status = open_engine(&it->compute, &it->engine, error);
+    if (status != BE_OK)
+        return status;
+    const be_subject_info *info = be_subject_get_info(be_model_subject(it->engine.model, 0));
+    status = be_allocate(&memory, info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT], sizeof(float), "answers", error);
+    if (status == BE_OK)
+        it->output.vertices = memory;
+    return status;
+}
+
+static be_status measure_rival(job *self, bool counted, be_error *error)
+{
+    rival *it = &self->rival;
+    if (!it->engine.model)
+        return BE_OK;
+    double start = be_clock();
+    be_status status = be_session_predict(it->engine.session, self->stream, 1, &it->output, NULL, error);
+    if (counted)
+        take(&it->one, be_clock() - start);
+    return status;
+}
+
 static be_status measure_round(job *self, bool counted, be_error *error)
 {
     be_timing timing;
     double start = be_clock();
     be_status status = be_session_predict(self->engine.session, self->stream, 1, self->outputs, &timing, error);
     double one = be_clock() - start;
+    if (status != BE_OK)
+        return status;
+    status = measure_rival(self, counted, error);
     if (status != BE_OK)
         return status;
     double one_bare = self->bare ? bare_together(self->bare) : 0;
@@ -166,6 +216,8 @@ static be_status run(job *self, be_error *error)
         status = measure_round(self, false, error); /* touches every buffer */
     self->resident_kb = peak_resident();
     if (status == BE_OK)
+        status = open_rival(self, error);
+    if (status == BE_OK)
         status = bare_create(self->engine.model, self->picture.about.rows, self->picture.about.columns,
                              be_session_threads(self->engine.session), &self->bare, error);
     if (status == BE_OK)
@@ -180,7 +232,7 @@ static be_status run(job *self, be_error *error)
 static void print_lines(const job *self)
 {
     const be_backbone_info *backbone = be_model_backbone(self->engine.model);
-    double operations = bare_operations(self->bare), bytes = weight_bytes(self);
+    double operations = bare_operations(self->bare), bytes = weight_bytes(self->engine.model);
     printf("%s, %zu x %zu tokens, %zu subject(s), %zu threads, %s kernels, medians of %zu rounds\n", backbone->name,
            self->picture.about.rows, self->picture.about.columns, be_model_subjects(self->engine.model),
            be_session_threads(self->engine.session), be_session_isa(self->engine.session), self->rounds);
@@ -194,6 +246,9 @@ static void print_lines(const job *self)
     printf("  bare products   %8.2f ms  (%.1f GFLOP, %.0f GFLOP/s)\n", 1e3 * median(&self->one_bare), 1e-9 * operations,
            1e-9 * operations / median(&self->one_bare));
     printf("  ratio           %8.3f\n", median(&self->one) / median(&self->one_bare));
+    if (self->rival.one.count > 0)
+        printf("  against         %8.2f ms\n  ratio to it     %8.3f\n", 1e3 * median(&self->rival.one),
+               median(&self->one) / median(&self->rival.one));
     printf("stream of %zu images, one a thread\n", self->n_stream);
     printf("  an image        %8.2f ms\n", 1e3 * median(&self->many));
     printf("  bare products   %8.2f ms  (%.0f GFLOP/s)\n", 1e3 * median(&self->many_bare),
@@ -206,10 +261,12 @@ static void print_json(const job *self)
     printf("{\"backbone\":\"%s\",\"grid\":[%zu,%zu],\"threads\":%zu,\"isa\":\"%s\",\"rounds\":%zu,\"load_s\":%.3f,"
            "\"resident_bytes\":%ld,\"weight_bytes\":%.0f,\"decode_ms\":%.3f,\"gflop\":%.3f,\"one\":{", be_model_backbone(self->engine.model)->name,
            self->picture.about.rows, self->picture.about.columns, be_session_threads(self->engine.session),
-           be_session_isa(self->engine.session), self->rounds, self->load_seconds, self->resident_kb * 1024, weight_bytes(self),
+           be_session_isa(self->engine.session), self->rounds, self->load_seconds, self->resident_kb * 1024, weight_bytes(self->engine.model),
            self->picture.decode_ms, 1e-9 * bare_operations(self->bare));
     for (int stage = 0; stage < BE_STAGES; stage++)
         printf("\"%s_ms\":%.3f,", be_stage_name((be_stage)stage), 1e3 * median(&self->stages[stage]));
+    if (self->rival.one.count > 0)
+        printf("\"against_ms\":%.3f,\"against_ratio\":%.4f,", 1e3 * median(&self->rival.one), median(&self->one) / median(&self->rival.one));
     printf("\"whole_ms\":%.3f,\"bare_ms\":%.3f,\"ratio\":%.4f},", 1e3 * median(&self->one), 1e3 * median(&self->one_bare),
            median(&self->one) / median(&self->one_bare));
     printf("\"stream\":{\"images\":%zu,\"image_ms\":%.3f,\"bare_ms\":%.3f,\"ratio\":%.4f}}\n", self->n_stream,
@@ -219,34 +276,38 @@ static void print_json(const job *self)
 /* --- the command line ----------------------------------------------------------------------------- */
 
 /* The files of a demo: whichever of the two backbones is there. */
-static int use_demo(job *self, const char *folder)
+static int use_demo(const char *folder, demo_paths *paths, compute_options *compute)
 {
     static const char *const backbones[] = {"dinov2_vitb14_pretrain.pth", "dinov2_demo_pretrain.pth"};
-    if (self->compute.n_subjects > 0 || self->image)
+    if (compute->n_subjects > 0)
         return tool_usage("--demo: once, and without --subject");
     if (strlen(folder) > PATH_SIZE - 64)
         return tool_usage("--demo: the path is too long");
     for (size_t i = 0; i < 2; i++) {
-        snprintf(self->paths[0], PATH_SIZE, "%s/%s", folder, backbones[i]);
-        FILE *stream = fopen(self->paths[0], "rb");
-        if (stream) {
-            fclose(stream);
+        snprintf(paths->backbone, PATH_SIZE, "%s/%s", folder, backbones[i]);
+        if (access(paths->backbone, F_OK) == 0)
             break;
-        }
     }
-    snprintf(self->paths[1], PATH_SIZE, "%s/subj01.safetensors", folder);
-    snprintf(self->paths[2], PATH_SIZE, "%s/picture.png", folder);
-    self->compute.backbone = self->paths[0];
-    self->compute.subjects[self->compute.n_subjects++] = self->paths[1];
-    self->image = self->paths[2];
+    snprintf(paths->subject, PATH_SIZE, "%s/subj01.safetensors", folder);
+    snprintf(paths->picture, PATH_SIZE, "%s/picture.png", folder);
+    compute->backbone = paths->backbone;
+    compute->subjects[compute->n_subjects++] = paths->subject;
     return EXIT_DONE;
+}
+
+static int use_own_demo(job *self, const char *folder)
+{
+    if (self->image)
+        return tool_usage("--demo: once, and without --subject");
+    self->image = self->paths.picture;
+    return use_demo(folder, &self->paths, &self->compute);
 }
 
 static int parse(int argc, char **argv, job *self)
 {
-    enum { OPTION_DEMO = 256, OPTION_ROUNDS, OPTION_JSON };
+    enum { OPTION_DEMO = 256, OPTION_AGAINST, OPTION_ROUNDS, OPTION_JSON };
     static const struct option own[] = {
-        {"demo", required_argument, NULL, OPTION_DEMO}, {"rounds", required_argument, NULL, OPTION_ROUNDS},
+        {"demo", required_argument, NULL, OPTION_DEMO}, {"against", required_argument, NULL, OPTION_AGAINST}, {"rounds", required_argument, NULL, OPTION_ROUNDS},
         {"json", no_argument, NULL, OPTION_JSON}, {NULL, 0, NULL, 0},
     };
     struct option all[N_COMPUTE_OPTIONS + sizeof own / sizeof *own];
@@ -257,7 +318,8 @@ static int parse(int argc, char **argv, job *self)
         if (compute_option(&self->compute, option, optarg, &code))
             continue;
         switch (option) {
-        case OPTION_DEMO: code = use_demo(self, optarg); break;
+        case OPTION_DEMO: code = use_own_demo(self, optarg); break;
+        case OPTION_AGAINST: code = use_demo(optarg, &self->rival.paths, &self->rival.compute); break;
         case OPTION_ROUNDS: code = parse_count("rounds", optarg, MOST_ROUNDS, &self->rounds) ? EXIT_DONE : EXIT_USAGE; break;
         case OPTION_JSON: self->json = true; break;
         default: return EXIT_USAGE;
@@ -267,6 +329,8 @@ static int parse(int argc, char **argv, job *self)
         return code;
     if (optind + 1 == argc)
         self->image = argv[optind++];
+    self->rival.compute.threads = self->compute.threads;
+    self->rival.compute.isa = self->compute.isa;
     if (!self->image || optind != argc)
         return tool_usage("bench: takes --demo FOLDER, or one picture with --backbone and --subject");
     return EXIT_DONE;
@@ -277,6 +341,7 @@ static int run_bench(int argc, char **argv)
     be_error error;
     job self = {.rounds = 5};
     compute_options_default(&self.compute);
+    compute_options_default(&self.rival.compute);
     int code = parse(argc, argv, &self);
     if (code != EXIT_DONE)
         return code;
@@ -293,6 +358,8 @@ static int run_bench(int argc, char **argv)
     free(self.stream);
     free_picture(&self.picture);
     close_engine(&self.engine);
+    free(self.rival.output.vertices);
+    close_engine(&self.rival.engine);
     return code;
 }
 

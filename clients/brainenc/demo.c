@@ -5,18 +5,21 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "clients/brainenc/demo_weights.h"
+#include "clients/brainenc/demo_results.h"
 #include "clients/brainenc/tool.h"
 #include "core/base/memory.h"
 #include "core/files/npy.h"
 
 static const char help[] =
-    "usage: brainenc demo -o FOLDER [--full] [--seed N]\n\n"
+    "usage: brainenc demo -o FOLDER [--full] [--readout NAME] [--layers LIST] [--runs N] [--seed N]\n\n"
     "Writes a model of seeded random numbers, to try everything without anybody's data: a backbone and a checkpoint in the\n"
     "authors' own file formats, a subject's Algonauts folder with all 24 ROIs, the subject file imported from them, a\n"
     "picture, and a configuration for the daemon. Its answers mean nothing, and say so.\n\n"
     "  -o FOLDER           made if need be\n"
     "  --full              the published size: ViT-B/14, 19,004 left and 20,544 right vertices (480 MB; for benchmarks)\n"
+    "  --readout NAME      rois_all (default) or voxels: a query for each ROI and hemisphere, or one for each vertex\n"
+    "  --layers LIST       an ensemble with a model for each of these layers of the backbone, such as 1,3,5,7\n"
+    "  --runs N            an ensemble with N models a layer\n"
     "  --seed N            another model\n\n"
     "example: brainenc demo -o demo && brainenc predict demo/picture.png --backbone demo/dinov2_demo_pretrain.pth \\\n"
     "             --subject demo/subj01.safetensors\n";
@@ -40,6 +43,8 @@ enum { FAMILIES = sizeof families / sizeof *families };
 typedef struct job {
     const char *folder;
     const demo_size *size;
+    demo_model model;       /* of the single checkpoint */
+    demo_ensemble ensemble; /* one layer and run: the single checkpoint */
     demo_random random;
     be_error *error;
 } job;
@@ -246,7 +251,7 @@ static bool holds_demo(const job *self)
 /* The names a demo has are those that real data has: what is not a demo's is not written over. */
 static be_status check_folder(const job *self)
 {
-    const char *const names[] = {"subj01.safetensors", self->size->backbone_file, "checkpoint.pth", "algonauts", "picture.png",
+    const char *const names[] = {"subj01.safetensors", self->size->backbone_file, "checkpoint.pth", "results", "algonauts", "picture.png",
                                  "brainencd.yaml"};
     char path[PATH_SIZE];
     struct stat info;
@@ -263,9 +268,41 @@ static be_status check_folder(const job *self)
 
 /* --- all of it ------------------------------------------------------------------------------------ */
 
-static be_status run(job *self)
+static bool is_ensemble(const job *self)
 {
-    char backbone[PATH_SIZE], checkpoint[PATH_SIZE], data[PATH_SIZE], subject[PATH_SIZE];
+    return self->ensemble.n_layers * self->ensemble.runs > 1;
+}
+
+/* The checkpoint, or those of an ensemble. */
+static be_status write_models(job *self, const char *checkpoint, be_import_member **members)
+{
+    if (is_ensemble(self))
+        return demo_write_results(self->folder, self->size, &self->ensemble, &self->model, &self->random, members, self->error);
+    return demo_write_checkpoint(checkpoint, self->size, &self->model, &self->random, self->error);
+}
+
+static be_status import_models(job *self, const char *checkpoint, const be_import_member *members)
+{
+    char data[PATH_SIZE], subject[PATH_SIZE];
+    be_status status = make_path(self, data, "algonauts/subj01");
+    if (status == BE_OK)
+        status = make_path(self, subject, "subj01.safetensors");
+    if (status != BE_OK)
+        return status;
+    be_import_options options = {.data = data, .name = "subj01", .demo = true, .output = subject};
+    if (is_ensemble(self)) {
+        options.members = members;
+        options.n_members = self->ensemble.n_layers * self->ensemble.runs;
+    } else {
+        options.checkpoint = checkpoint;
+    }
+    return be_subject_import(&options, self->error);
+}
+
+static be_status write_all(job *self)
+{
+    char backbone[PATH_SIZE], checkpoint[PATH_SIZE];
+    be_import_member *members = NULL;
     be_status status = check_folder(self);
     if (status == BE_OK)
         status = make_folder(self, "");
@@ -274,42 +311,72 @@ static be_status run(job *self)
     if (status == BE_OK)
         status = make_path(self, checkpoint, "checkpoint.pth");
     if (status == BE_OK)
-        status = make_path(self, data, "algonauts/subj01");
-    if (status == BE_OK)
-        status = make_path(self, subject, "subj01.safetensors");
-    if (status == BE_OK)
         status = demo_write_backbone(backbone, self->size, &self->random, self->error);
     if (status == BE_OK)
-        status = demo_write_checkpoint(checkpoint, self->size, 2 * (ROIS + 1), &self->random, self->error);
+        status = write_models(self, checkpoint, &members);
     if (status == BE_OK)
         status = write_subject_folder(self);
     if (status == BE_OK)
         status = write_picture(self);
     if (status == BE_OK)
         status = write_config(self);
-    const be_import_options options = {.checkpoint = checkpoint, .data = data, .name = "subj01", .demo = true, .output = subject};
     if (status == BE_OK)
-        status = be_subject_import(&options, self->error);
-    if (status == BE_OK)
-        printf("%s\n%s\n%s\n%s\n%s/picture.png\nRandom weights: what this model predicts means nothing.\n", backbone, checkpoint,
-               data, subject, self->folder);
+        status = import_models(self, checkpoint, members);
+    demo_free_results(members, &self->ensemble);
     return status;
+}
+
+static be_status run(job *self)
+{
+    be_status status = write_all(self);
+    if (status != BE_OK)
+        return status;
+    printf("%s/%s\n%s/%s\n%s/algonauts/subj01\n%s/subj01.safetensors\n%s/picture.png\n"
+           "Random weights: what this model predicts means nothing.\n", self->folder, self->size->backbone_file, self->folder,
+           is_ensemble(self) ? "results" : "checkpoint.pth", self->folder, self->folder, self->folder);
+    return BE_OK;
+}
+
+/* Fills in what the options leave open. */
+static int settle(job *self)
+{
+    size_t vertices = self->size->vertices[BE_LEFT] + self->size->vertices[BE_RIGHT];
+    bool by_vertex = strcmp(self->model.readout, "voxels") == 0;
+    if (!by_vertex && strcmp(self->model.readout, "rois_all") != 0)
+        return tool_usage("--readout: one of rois_all, voxels");
+    if (self->ensemble.layers[self->ensemble.n_layers - 1] > self->size->depth)
+        return tool_usage("--layers: the demo's backbone has fewer blocks");
+    self->model.queries = by_vertex ? vertices : 2 * (ROIS + 1);
+    self->model.layer = self->ensemble.layers[0];
+    self->model.run = 1;
+    return EXIT_DONE;
 }
 
 static int run_demo(int argc, char **argv)
 {
-    enum { OPTION_FULL = 256, OPTION_SEED };
+    enum { OPTION_FULL = 256, OPTION_SEED, OPTION_READOUT, OPTION_LAYERS, OPTION_RUNS, MOST_RUNS = 100 };
     static const struct option all[] = {
-        {"full", no_argument, NULL, OPTION_FULL}, {"seed", required_argument, NULL, OPTION_SEED}, {NULL, 0, NULL, 0},
+        {"full", no_argument, NULL, OPTION_FULL}, {"seed", required_argument, NULL, OPTION_SEED},
+        {"readout", required_argument, NULL, OPTION_READOUT}, {"layers", required_argument, NULL, OPTION_LAYERS},
+        {"runs", required_argument, NULL, OPTION_RUNS}, {NULL, 0, NULL, 0},
     };
     be_error error;
-    job self = {.size = &small_size, .error = &error};
+    job self = {.size = &small_size, .model = {.readout = "rois_all"}, .ensemble = {{1}, 1, 1}, .error = &error};
     size_t seed = 1;
     int option;
     while ((option = getopt_long(argc, argv, "o:", all, NULL)) != -1) {
         switch (option) {
         case 'o': self.folder = optarg; break;
         case OPTION_FULL: self.size = &full_size; break;
+        case OPTION_READOUT: self.model.readout = optarg; break;
+        case OPTION_LAYERS:
+            if (!demo_parse_layers(optarg, &self.ensemble))
+                return EXIT_USAGE;
+            break;
+        case OPTION_RUNS:
+            if (!parse_count("runs", optarg, MOST_RUNS, &self.ensemble.runs))
+                return EXIT_USAGE;
+            break;
         case OPTION_SEED:
             if (!parse_count("seed", optarg, SIZE_MAX >> 1, &seed))
                 return EXIT_USAGE;
@@ -320,6 +387,9 @@ static int run_demo(int argc, char **argv)
     if (!self.folder || optind != argc)
         return tool_usage("demo: takes -o FOLDER and no other name");
     self.random.state = seed;
+    int code = settle(&self);
+    if (code != EXIT_DONE)
+        return code;
     return run(&self) == BE_OK ? EXIT_DONE : tool_fail(&error);
 }
 

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/base/memory.h"
 #include "core/files/torch_writer.h"
@@ -171,19 +172,20 @@ static void add_encoder(collection *to, const demo_size *size, size_t queries)
 #define WHOLE(NAME, VALUE) {NAME, {.kind = BE_VALUE_INT, .as.integer = (int64_t)(VALUE)}}
 #define NUMBER(NAME, VALUE) {NAME, {.kind = BE_VALUE_FLOAT, .as.number = VALUE}}
 
-be_status demo_write_checkpoint(const char *path, const demo_size *size, size_t queries, demo_random *random, be_error *error)
+be_status demo_write_checkpoint(const char *path, const demo_size *size, const demo_model *model, demo_random *random, be_error *error)
 {
     collection to = {.random = random, .error = error};
     const be_torch_setting settings[] = {
         TEXT("subj", "01"), TEXT("dataset", "random numbers"), TEXT("objective", "classification"),
-        TEXT("backbone_arch", "dinov2_q"), TEXT("encoder_arch", "transformer"), TEXT("readout_res", "rois_all"),
-        TEXT("position_embedding", "sine"), WHOLE("enc_output_layer", 1), WHOLE("enc_layers", 0), WHOLE("dec_layers", 1),
+        TEXT("backbone_arch", "dinov2_q"), TEXT("encoder_arch", "transformer"),
+        {"readout_res", {.kind = BE_VALUE_TEXT, .as.text = {model->readout, strlen(model->readout)}}},
+        TEXT("position_embedding", "sine"), WHOLE("enc_output_layer", model->layer), WHOLE("enc_layers", 0), WHOLE("dec_layers", 1),
         WHOLE("hidden_dim", size->width), WHOLE("nheads", size->heads), WHOLE("dim_feedforward", size->hidden),
-        WHOLE("num_queries", queries), WHOLE("pre_norm", 1), {"image_size", {.kind = BE_VALUE_NONE}},
-        WHOLE("lh_vs", size->vertices[0]), WHOLE("rh_vs", size->vertices[1]), WHOLE("run", 1),
+        WHOLE("num_queries", model->queries), WHOLE("pre_norm", 1), {"image_size", {.kind = BE_VALUE_NONE}},
+        WHOLE("lh_vs", size->vertices[0]), WHOLE("rh_vs", size->vertices[1]), WHOLE("run", model->run),
         NUMBER("lr", 0.0005), NUMBER("weight_decay", 0.0001), NUMBER("dropout", 0.1), WHOLE("epochs", 0),
     };
-    add_encoder(&to, size, queries);
+    add_encoder(&to, size, model->queries);
     if (to.status == BE_OK)
         to.status = be_torch_write(path, to.tensors, to.count, settings, sizeof settings / sizeof *settings, error);
     free_collection(&to);

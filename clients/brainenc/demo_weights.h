@@ -26,8 +26,15 @@ double demo_uniform(demo_random *random);
 /* Writes the backbone as Meta ships DINOv2: a state dict in torch's zip form. */
 be_status demo_write_backbone(const char *path, const demo_size *size, demo_random *random, be_error *error);
 
-/* Writes a checkpoint as the authors' training program saves it, with `queries` queries. */
-be_status demo_write_checkpoint(const char *path, const demo_size *size, size_t queries, demo_random *random,
+/* One trained model of a demo. */
+typedef struct demo_model {
+    const char *readout; /* the authors' `readout_res`: "rois_all" or "voxels" */
+    size_t queries;
+    size_t layer, run;   /* of an ensemble; otherwise 1 and 1 */
+} demo_model;
+
+/* Writes a checkpoint as the authors' training program saves it. */
+be_status demo_write_checkpoint(const char *path, const demo_size *size, const demo_model *model, demo_random *random,
                                 be_error *error);
 
 #endif

@@ -68,13 +68,6 @@ static void add_raw(be_json *json, cJSON *to, const char *key, be_text *text)
     free(text->bytes);
 }
 
-static void add_floats(be_json *json, cJSON *to, const char *key, const float *values, size_t count)
-{
-    be_text text = {0};
-    be_text_add_floats(&text, values, count);
-    add_raw(json, to, key, &text);
-}
-
 static void add_pair(be_json *json, cJSON *to, const char *key, size_t first, size_t second)
 {
     cJSON *pair = be_json_array(json, to, key);
@@ -124,30 +117,22 @@ static void add_image(be_json *json, cJSON *to, const be_model *model, const be_
 }
 
 /* "lh": {"vertices": [...]}, with "indices" when only some are wanted. `values` are the hemisphere's. */
-static be_status add_hemisphere(be_json *json, cJSON *to, const be_subject_info *info, be_hemisphere hemisphere,
-                                const float *values, const be_roi_selection *only, be_error *error)
+static be_status add_hemisphere(be_json *json, cJSON *to, const be_surface *surface, be_hemisphere hemisphere,
+                                const float *values, const be_answer_options *options, be_error *error)
 {
     cJSON *object = be_json_object(json, to, be_hemisphere_name(hemisphere));
-    if (!only) {
-        add_floats(json, object, "vertices", values, info->n_vertices[hemisphere]);
-        return BE_OK;
-    }
-    uint32_t *indices;
-    size_t count;
-    be_status status = be_answer_vertices(info, only, hemisphere, &indices, &count, error);
+    be_text indices = {0}, vertices = {0};
+    be_columns columns;
+    be_status status = be_columns_make(surface, options->space, options->only, hemisphere, &columns, error);
     if (status != BE_OK)
         return status;
-    be_text numbers = {0}, chosen = {0};
-    for (size_t i = 0; i < count; i++) {
-        be_text_add_format(&numbers, i ? ",%u" : "[%u", indices[i]);
-        be_text_add(&chosen, i ? "," : "[");
-        be_text_add_float(&chosen, values[indices[i]]);
+    if (options->only) {
+        be_columns_add_numbers(&columns, &indices);
+        add_raw(json, object, "indices", &indices);
     }
-    be_text_add(&numbers, count ? "]" : "[]");
-    be_text_add(&chosen, count ? "]" : "[]");
-    add_raw(json, object, "indices", &numbers);
-    add_raw(json, object, "vertices", &chosen);
-    free(indices);
+    be_columns_add_json(&columns, values, &vertices);
+    add_raw(json, object, "vertices", &vertices);
+    be_columns_free(&columns);
     return BE_OK;
 }
 
@@ -287,15 +272,18 @@ be_status be_answer_prediction(const be_model *model, size_t subject, const be_a
                                be_error *error)
 {
     const be_subject_info *info = be_subject_get_info(be_model_subject(model, subject));
+    const be_surface surface = be_surface_of(be_model_subject(model, subject));
     const be_answer_maps both = {.hemispheres = {true, true}};
     double start = be_clock();
     be_json json = be_json_begin();
     be_status status = add_identity(&json, model, subject, image, error);
     add_model(&json, json.root, model, info);
     add_image(&json, json.root, model, image);
+    if (options->space != BE_SPACE_CHALLENGE && options->vertices)
+        be_json_text(&json, json.root, "space", be_space_name(options->space));
     for (int h = BE_LEFT; h < BE_HEMISPHERES && options->vertices && status == BE_OK; h++)
-        status = add_hemisphere(&json, json.root, info, (be_hemisphere)h,
-                                output->vertices + (h == BE_LEFT ? 0 : info->n_vertices[BE_LEFT]), options->only, error);
+        status = add_hemisphere(&json, json.root, &surface, (be_hemisphere)h,
+                                output->vertices + (h == BE_LEFT ? 0 : info->n_vertices[BE_LEFT]), options, error);
     if (options->rois)
         add_rois(&json, json.root, info, output->vertices, options->only);
     if (options->attention && status == BE_OK)

@@ -2,6 +2,7 @@
 #ifndef BRAINENC_ANSWER_ANSWER_H
 #define BRAINENC_ANSWER_ANSWER_H
 
+#include "core/answer/surface.h"
 #include "core/answer/text.h"
 #include "core/brainenc.h"
 
@@ -19,6 +20,7 @@ typedef struct be_answer_image {
 /* What of a prediction is wanted. */
 typedef struct be_answer_options {
     bool vertices, rois;                /* the vertex arrays, the means of the ROIs */
+    be_space space;                     /* of the vertex arrays; only another than the challenge's is named in the answer */
     const be_roi_selection *only;       /* NULL, or the ROIs whose vertices alone are given, with their indices */
     const be_roi_selection *attention;  /* NULL, or the ROIs whose maps are added */
 } be_answer_options;

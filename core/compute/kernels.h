@@ -8,6 +8,7 @@
 #define BRAINENC_COMPUTE_KERNELS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "core/base/error.h"
 
@@ -45,6 +46,8 @@ typedef struct be_kernels {
 
     /* sum over i of a[i] * b[i], in one partial sum a vector lane, added in a fixed order. */
     float (*dot)(const float *a, const float *b, size_t width);
+    /* The same of bfloat16 b, whose bits are the upper half of a float32's: the bits dot gives for b widened. */
+    float (*dot_bf16)(const float *a, const uint16_t *b, size_t width);
 
     /* out[i] = out[i] + factor * in[i]. */
     void (*accumulate)(float *out, const float *in, float factor, size_t width);

@@ -1,9 +1,46 @@
 #include "core/encoder/decoder.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "core/base/memory.h"
 #include "core/compute/product.h"
+
+/* --- loading -------------------------------------------------------------------------------------- */
+
+void decoder_visit_feed_forward(be_weight_walk *walk, const char *stem, const decoder *self, decoder_layer *to)
+{
+    size_t width = self->width, hidden = self->hidden;
+    to->norm3_gain = be_walk_tensor(walk, stem, "norm3.weight", width, 0);
+    to->norm3_bias = be_walk_tensor(walk, stem, "norm3.bias", width, 0);
+    to->hidden_weight = be_walk_tensor(walk, stem, "linear1.weight", hidden, width);
+    to->hidden_bias = be_walk_tensor(walk, stem, "linear1.bias", hidden, 0);
+    to->narrow_weight = be_walk_tensor(walk, stem, "linear2.weight", width, hidden);
+    to->narrow_bias = be_walk_tensor(walk, stem, "linear2.bias", width, 0);
+}
+
+be_status decoder_project_queries(decoder *self, size_t count, be_error *error)
+{
+    const decoder_layer *layer = &self->layers[0];
+    size_t width = self->width, panels = be_panels(count);
+    void *memory;
+    be_status status = be_allocate(&memory, BE_PANEL_ROWS * width, sizeof(float), "query embeddings", error);
+    if (status != BE_OK)
+        return status;
+    float *embedding = memory;
+    for (size_t panel = 0; panel < panels; panel++) {
+        size_t first = be_panel_start(count, panels, panel), rows = be_panel_start(count, panels, panel + 1) - first;
+        float *query = self->query + first * width;
+        for (size_t i = 0; i < rows * width; i++)
+            embedding[i] = query[i] + (layer->norm1_bias ? layer->norm1_bias[i % width] : 0);
+        be_product_transposed(query, width, embedding, width, layer->query_weight, width, rows, width, width, 1.0f, false);
+        for (size_t i = 0; i < rows * width; i++)
+            query[i] += layer->query_bias[i % width];
+    }
+    free(memory);
+    return BE_OK;
+}
 
 /* --- keys and values ------------------------------------------------------------------------------ */
 
@@ -62,29 +99,25 @@ void decoder_project_memory(const decoder *self, const be_team *team, const floa
     }
 }
 
-void decoder_project_queries(const float *rows, const float *weight, const float *bias, size_t count, size_t width, float *out)
-{
-    for (size_t panel = 0; panel < be_panels(count); panel++) {
-        size_t first = be_panel_start(count, be_panels(count), panel);
-        size_t height = be_panel_start(count, be_panels(count), panel + 1) - first;
-        be_product_transposed(out + first * width, width, rows + first * width, width, weight, width, height, width, width, 1.0f, false);
-    }
-    for (size_t q = 0; q < count; q++) {
-        for (size_t i = 0; i < width; i++)
-            out[q * width + i] += bias[i];
-    }
-}
-
 /* --- queries -------------------------------------------------------------------------------------- */
 
-/* The buffers of one panel of at most BE_QUERY_PANEL_ROWS queries. */
+/* Many queries go through the projections in panels of more rows, for which their weights are packed less often; their scores are
+ * taken by blocks of BE_QUERY_PANEL_ROWS, which stay in the second-level cache. */
+enum { MANY_QUERIES = 4096, MANY_ROWS = 512 };
+
+static size_t count_panels(size_t queries)
+{
+    return queries < MANY_QUERIES ? be_query_panels(queries) : (queries + MANY_ROWS - 1) / MANY_ROWS;
+}
+
+/* The buffers of one panel of at most MANY_ROWS queries. */
 typedef struct buffers {
     float *state;  /* [rows][D]: t of MODEL section 4 */
     float *query;  /* [rows][D], then the heads' outputs beside each other */
     float *pooled; /* [rows][D] */
     float *branch; /* [rows][D] */
     float *hidden; /* [rows][F] */
-    float *scores; /* [rows][T]: of one head */
+    float *scores; /* [a block's rows][T]: of one head */
 } buffers;
 
 typedef struct job {
@@ -109,14 +142,14 @@ static buffers lay_out(const decoder *self, size_t tokens, size_t rows, be_arena
     at.pooled = be_arena_floats(arena, rows * self->width);
     at.branch = be_arena_floats(arena, rows * self->width);
     at.hidden = be_arena_floats(arena, rows * self->hidden);
-    at.scores = be_arena_floats(arena, rows * tokens);
+    at.scores = be_arena_floats(arena, (rows < BE_QUERY_PANEL_ROWS ? rows : BE_QUERY_PANEL_ROWS) * tokens);
     return at;
 }
 
-size_t decoder_scratch_bytes(const decoder *self, size_t tokens)
+size_t decoder_scratch_bytes(const decoder *self, size_t queries_count, size_t tokens)
 {
     be_arena queries = {0}, placed = {0};
-    lay_out(self, tokens, BE_QUERY_PANEL_ROWS, &queries);
+    lay_out(self, tokens, queries_count < MANY_QUERIES ? BE_QUERY_PANEL_ROWS : MANY_ROWS, &queries);
     be_arena_floats(&placed, BE_PANEL_ROWS * self->width);
     return queries.used > placed.used ? queries.used : placed.used;
 }
@@ -156,23 +189,23 @@ static void begin_layer(const job *self, const panel *part, const decoder_layer 
     kernels->bias_add(at->query, layer->query_bias, count, width, width);
 }
 
-static void keep_maps(const job *self, const panel *part, size_t head)
+/* `first` and `count` are rows of the wish. */
+static void keep_maps(const job *self, size_t first, size_t count, const float *scores, size_t head)
 {
     const be_encoder_wish *wish = self->wish;
-    size_t tokens = self->tokens, floats = part->count * tokens;
-    const float *scores = part->at.scores;
+    size_t tokens = self->tokens, floats = count * tokens;
     if (wish->attention) {
-        float *mean = wish->attention + part->first * tokens;
+        float *mean = wish->attention + first * tokens;
         if (head == 0)
             memset(mean, 0, floats * sizeof *mean);
         self->team->kernels->accumulate(mean, scores, 1.0f / (float)self->self->heads, floats);
     }
     if (wish->attention_heads)
-        memcpy(wish->attention_heads + (head * wish->count + part->first) * tokens, scores, floats * sizeof *scores);
+        memcpy(wish->attention_heads + (head * wish->count + first) * tokens, scores, floats * sizeof *scores);
 }
 
-/* pooled = softmax(q k' / sqrt(D / heads)) v, head by head. */
-static void attend(const job *self, const panel *part, size_t layer_number)
+/* pooled = softmax(q k' / sqrt(D / heads)) v, head by head, for `count` rows of a panel from `row` on. */
+static void attend_block(const job *self, const panel *part, size_t layer_number, size_t row, size_t count)
 {
     const decoder *model = self->self;
     const buffers *at = &part->at;
@@ -180,16 +213,27 @@ static void attend(const job *self, const panel *part, size_t layer_number)
     const float *keys = self->projected + layer_number * tokens * stride;
     bool own_values = model->layers[layer_number].values_weight != NULL;
     const float *values = own_values ? keys + width : self->memory;
+    bool last = layer_number + 1 == model->n_layers;
     float scale = 1.0f / sqrtf((float)head_width);
     for (size_t head = 0; head < model->heads; head++) {
-        size_t column = head * head_width;
-        be_product_transposed(at->scores, tokens, at->query + column, width, keys + column, stride, part->count, tokens, head_width,
-                              scale, false);
-        self->team->kernels->softmax(at->scores, part->count, tokens, tokens);
-        be_product(at->pooled + column, width, at->scores, tokens, values + column, own_values ? stride : width, part->count,
-                   head_width, tokens);
-        if (layer_number + 1 == model->n_layers)
-            keep_maps(self, part, head);
+        size_t column = head * head_width, from = row * width + column;
+        be_product_transposed(at->scores, tokens, at->query + from, width, keys + column, stride, count, tokens, head_width, scale,
+                              false);
+        self->team->kernels->softmax(at->scores, count, tokens, tokens);
+        if (!last || self->wish->take)
+            be_product(at->pooled + from, width, at->scores, tokens, values + column, own_values ? stride : width, count, head_width,
+                       tokens);
+        if (last)
+            keep_maps(self, part->first + row, count, at->scores, head);
+    }
+}
+
+static void attend(const job *self, const panel *part, size_t layer_number)
+{
+    size_t blocks = (part->count + BE_QUERY_PANEL_ROWS - 1) / BE_QUERY_PANEL_ROWS;
+    for (size_t block = 0; block < blocks; block++) {
+        size_t row = be_panel_start(part->count, blocks, block);
+        attend_block(self, part, layer_number, row, be_panel_start(part->count, blocks, block + 1) - row);
     }
 }
 
@@ -218,7 +262,7 @@ static void run_panel(void *context, size_t number, size_t worker)
 {
     const job *self = context;
     const decoder *model = self->self;
-    size_t panels = be_query_panels(self->wish->count), first = be_panel_start(self->wish->count, panels, number);
+    size_t panels = count_panels(self->wish->count), first = be_panel_start(self->wish->count, panels, number);
     panel part = {.first = first, .count = be_panel_start(self->wish->count, panels, number + 1) - first};
     be_arena_reset(&self->team->scratch[worker]);
     part.at = lay_out(model, self->tokens, part.count, &self->team->scratch[worker]);
@@ -228,18 +272,20 @@ static void run_panel(void *context, size_t number, size_t worker)
         else
             begin_layer(self, &part, &model->layers[l]);
         attend(self, &part, l);
-        finish_layer(self, &part, &model->layers[l]);
+        if (l + 1 < model->n_layers || self->wish->take)
+            finish_layer(self, &part, &model->layers[l]);
     }
+    if (!self->wish->take) /* maps alone are wanted */
+        return;
     if (model->norm_gain)
         self->team->kernels->layer_norm(part.at.state, part.at.state, model->norm_gain, model->norm_bias, part.count, model->width,
                                         BE_ENCODER_NORM_EPSILON);
-    if (self->wish->take)
-        self->wish->take(self->wish->context, self->team, first, part.count, part.at.state);
+    self->wish->take(self->wish->context, self->team, first, part.count, part.at.state);
 }
 
 void decoder_run(const decoder *self, const be_team *team, const float *memory, const float *projected, size_t tokens,
                  const be_encoder_wish *wish)
 {
     job it = {self, team, memory, projected, tokens, wish};
-    be_team_run(team, BE_STAGE_ENCODE, be_query_panels(wish->count), run_panel, &it);
+    be_team_run(team, BE_STAGE_ENCODE, count_panels(wish->count), run_panel, &it);
 }

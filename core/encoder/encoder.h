@@ -108,11 +108,13 @@ typedef struct be_readout_lists {
 
 typedef struct be_readout be_readout;
 
-/* Loads prefix + "lh_embed.0.weight" [V_lh][width], ".bias" [V_lh], and rh_embed. `lists` (left vertices first) outlives the
+/* Loads prefix + "lh_embed.0.weight" [V_lh][width], ".bias" [V_lh], and rh_embed; weights in bfloat16 take half the memory. `lists` (left vertices first) outlives the
  * readout, which several members of an ensemble share it with; NULL: vertex v is read from query v alone. */
 be_status be_readout_load(be_tensor_file *file, const char *prefix, size_t width, size_t left, size_t right,
                           const be_readout_lists *lists, be_readout **readout, be_error *error);
 void be_readout_free(be_readout *readout);
+/* Of memory. */
+size_t be_readout_bytes(const be_readout *readout);
 
 /* out[v] = sum over the queries r of vertex v of tokens[r] . W[v] + b[v]; tokens [Q][width], out [V_lh + V_rh], as trained. */
 void be_readout_run(const be_readout *readout, const be_team *team, const float *tokens, float *out);

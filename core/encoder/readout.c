@@ -8,7 +8,9 @@ enum { BLOCK_VERTICES = 512 };
 
 struct be_readout {
     size_t width, vertices;
-    float *weight, *bias; /* [vertices][width], [vertices] */
+    float *weight;   /* [vertices][width]; NULL: */
+    uint16_t *halves; /* the same in bfloat16, as the file has it */
+    float *bias;     /* [vertices] */
     const be_readout_lists *lists; /* NULL: vertex v is read from query v */
 };
 
@@ -18,6 +20,15 @@ typedef struct run {
     const float *tokens; /* [Q][width] */
     float *out;          /* [vertices] */
 } run;
+
+/* token . W[v] + b[v] */
+static float read_vertex(const be_readout *readout, const be_kernels *kernels, const float *token, size_t v)
+{
+    size_t width = readout->width;
+    float sum = readout->halves ? kernels->dot_bf16(token, readout->halves + v * width, width)
+                                : kernels->dot(token, readout->weight + v * width, width);
+    return sum + readout->bias[v];
+}
 
 static void read_block(void *context, size_t block, size_t worker)
 {
@@ -30,7 +41,7 @@ static void read_block(void *context, size_t block, size_t worker)
         float sum = 0;
         for (size_t i = readout->lists->start[v]; i < readout->lists->start[v + 1]; i++) {
             const float *token = self->tokens + readout->lists->queries[i] * width;
-            sum += self->team->kernels->dot(token, readout->weight + v * width, width) + readout->bias[v];
+            sum += read_vertex(readout, self->team->kernels, token, v);
         }
         self->out[v] = sum;
     }
@@ -46,17 +57,50 @@ void be_readout_rows(const be_readout *readout, const be_kernels *kernels, size_
                      float *out)
 {
     for (size_t v = first; v < first + count; v++, tokens += readout->width)
-        out[v] = kernels->dot(tokens, readout->weight + v * readout->width, readout->width) + readout->bias[v];
+        out[v] = read_vertex(readout, kernels, tokens, v);
+}
+
+/* Weights that the file holds in bfloat16 stay so in memory. */
+static be_status load_weights(be_readout *readout, be_tensor_file *file, const be_tensor *const tensors[2], be_error *error)
+{
+    size_t left = tensors[0]->shape[0] * readout->width, count = readout->vertices * readout->width;
+    bool halves = tensors[0]->dtype == BE_DTYPE_BF16 && tensors[1]->dtype == BE_DTYPE_BF16;
+    void *memory;
+    be_status status = be_allocate_aligned(&memory, count, halves ? sizeof(uint16_t) : sizeof(float), "the weights of a readout", error);
+    if (status != BE_OK)
+        return status;
+    if (halves) {
+        readout->halves = memory;
+        status = be_tensor_file_read(file, tensors[0], readout->halves, error);
+        return status == BE_OK ? be_tensor_file_read(file, tensors[1], readout->halves + left, error) : status;
+    }
+    readout->weight = memory;
+    status = be_tensor_file_read_f32(file, tensors[0], readout->weight, error);
+    return status == BE_OK ? be_tensor_file_read_f32(file, tensors[1], readout->weight + left, error) : status;
+}
+
+static be_status load_biases(be_readout *readout, be_tensor_file *file, const char *prefix, size_t left, be_error *error)
+{
+    void *memory;
+    be_status status = be_allocate_aligned(&memory, readout->vertices, sizeof(float), "the biases of a readout", error);
+    if (status != BE_OK)
+        return status;
+    readout->bias = memory;
+    const be_wanted_tensor wanted[] = {
+        {"lh_embed.0.bias", left, 0, readout->bias},
+        {"rh_embed.0.bias", readout->vertices - left, 0, readout->bias + left},
+    };
+    return be_load_tensors(file, prefix, wanted, sizeof wanted / sizeof *wanted, error);
 }
 
 be_status be_readout_load(be_tensor_file *file, const char *prefix, size_t width, size_t left, size_t right,
                           const be_readout_lists *lists, be_readout **out, be_error *error)
 {
-    const be_tensor *tensor;
+    const be_tensor *tensors[2];
     void *memory;
-    be_status status = be_find_tensor(file, prefix, "lh_embed.0.weight", left, width, &tensor, error);
+    be_status status = be_find_tensor(file, prefix, "lh_embed.0.weight", left, width, &tensors[0], error);
     if (status == BE_OK)
-        status = be_find_tensor(file, prefix, "rh_embed.0.weight", right, width, &tensor, error);
+        status = be_find_tensor(file, prefix, "rh_embed.0.weight", right, width, &tensors[1], error);
     if (status == BE_OK)
         status = be_allocate(&memory, 1, sizeof(be_readout), "a readout", error);
     if (status != BE_OK)
@@ -64,18 +108,9 @@ be_status be_readout_load(be_tensor_file *file, const char *prefix, size_t width
     be_readout *readout = memory;
     readout->width = width;
     readout->vertices = left + right;
-    status = be_allocate_aligned(&memory, readout->vertices * (width + 1), sizeof(float), "the weights of a readout", error);
-    if (status == BE_OK) {
-        readout->weight = memory;
-        readout->bias = readout->weight + readout->vertices * width;
-        const be_wanted_tensor wanted[] = {
-            {"lh_embed.0.weight", left, width, readout->weight},
-            {"rh_embed.0.weight", right, width, readout->weight + left * width},
-            {"lh_embed.0.bias", left, 0, readout->bias},
-            {"rh_embed.0.bias", right, 0, readout->bias + left},
-        };
-        status = be_load_tensors(file, prefix, wanted, sizeof wanted / sizeof *wanted, error);
-    }
+    status = load_weights(readout, file, tensors, error);
+    if (status == BE_OK)
+        status = load_biases(readout, file, prefix, left, error);
     if (status != BE_OK) {
         be_readout_free(readout);
         return status;
@@ -85,10 +120,18 @@ be_status be_readout_load(be_tensor_file *file, const char *prefix, size_t width
     return BE_OK;
 }
 
+size_t be_readout_bytes(const be_readout *readout)
+{
+    size_t each = readout->width * (readout->halves ? sizeof *readout->halves : sizeof *readout->weight) + sizeof *readout->bias;
+    return readout->vertices * each;
+}
+
 void be_readout_free(be_readout *readout)
 {
     if (!readout)
         return;
     free(readout->weight);
+    free(readout->halves);
+    free(readout->bias);
     free(readout);
 }

@@ -1,4 +1,5 @@
 """What the tests of the tool share: running it, and reading and writing files without it."""
+import io
 import json
 import os
 import pickle
@@ -7,10 +8,12 @@ import struct
 import subprocess
 import zipfile
 import zlib
+from argparse import Namespace
 from collections import OrderedDict
 from pathlib import Path
 from types import SimpleNamespace
 
+import nibabel
 import numpy as np
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
@@ -214,6 +217,64 @@ def read_pth(path):
         return _TorchUnpickler(archive, root).load()
 
 
+class _TorchPickler(pickle._Pickler):
+    """Writes what torch.save would: arrays as tensors, their values in `records` for the archive."""
+
+    dispatch = dict(pickle._Pickler.dispatch)
+
+    def __init__(self, file):
+        super().__init__(file, protocol=2)
+        self.records = []
+
+    def persistent_id(self, obj):
+        return obj.place if isinstance(obj, _Storage) else None
+
+    def save_tensor(self, array):
+        values = np.ascontiguousarray(array, "<f4")
+        strides = tuple(step // 4 for step in values.strides)
+        storage = _Storage(("storage", _TorchClass("torch", "FloatStorage"), str(len(self.records)), "cpu", values.size))
+        self.records.append(values.tobytes())
+        self.save(_TorchClass("torch._utils", "_rebuild_tensor_v2"))
+        self.save((storage, 0, values.shape, strides, False, OrderedDict()))
+        self.write(pickle.REDUCE)
+
+    def save_class(self, it):
+        self.write(pickle.GLOBAL + f"{it.module}\n{it.name}\n".encode())
+
+
+class _Storage(SimpleNamespace):
+    def __init__(self, place):
+        super().__init__(place=place)
+
+
+class _TorchClass(SimpleNamespace):
+    def __init__(self, module, name):
+        super().__init__(module=module, name=name)
+
+
+_TorchPickler.dispatch |= {np.ndarray: _TorchPickler.save_tensor, _TorchClass: _TorchPickler.save_class}
+
+
+def write_pth(path, content):
+    """Writes dicts of arrays (as float32 tensors), numbers and texts as torch.save would."""
+    file = io.BytesIO()
+    pickler = _TorchPickler(file)
+    pickler.dump(content)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", file.getvalue())
+        for number, record in enumerate(pickler.records):
+            archive.writestr(f"archive/data/{number}", record)
+        archive.writestr("archive/version", "3\n")
+
+
+def edit_checkpoint(source, target, args=None, change=lambda model: None):
+    """Copies a checkpoint of the training program with other arguments, and with its tensors by name as `change` leaves them."""
+    checkpoint = read_pth(source)
+    model = OrderedDict(checkpoint["model"])
+    change(model)
+    write_pth(target, {"model": model, "args": Namespace(**vars(checkpoint["args"]) | (args or {}))})
+
+
 def rewrite_pth(source, target, replace):
     """Copies a .pth with strings of its pickle replaced by others of the same length."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
@@ -234,14 +295,66 @@ def rewrite_setting(source, target, before, after):
     rewrite_pth(source, target, {as_pickled(before): as_pickled(after)})
 
 
+def rewrite_subject(source, target, change):
+    """Copies a subject file; change(about, tensors) may change its metadata and, in place, its tensors."""
+    data = source.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header, body = json.loads(data[8 : 8 + length]), bytearray(data[8 + length :])
+    metadata = header.pop("__metadata__")
+    about = json.loads(metadata["brainenc"])
+    change(about, {name: np.frombuffer(body, _SAFETENSORS[it["dtype"]], offset=it["data_offsets"][0],
+                                       count=int(np.prod(it["shape"]))).reshape(it["shape"]) for name, it in header.items()})
+    text = json.dumps(header | {"__metadata__": metadata | {"brainenc": json.dumps(about)}}).encode()
+    text += b" " * (-len(text) % 8)
+    target.write_bytes(struct.pack("<Q", len(text)) + text + body)
+    return target
+
+
+def without_fsaverage(about, _):
+    about["fsaverage"] = {"lh": 0, "rh": 0}
+
+
+# --- surfaces -----------------------------------------------------------------------------------
+
+
+def surface_of(folder, hemisphere):
+    """Where a subject's vertices lie on fsaverage: a mask."""
+    return np.load(folder / f"roi_masks/{hemisphere}.all-vertices_fsaverage_space.npy") != 0
+
+
+def placed(values, surface):
+    """The last axis, a value a vertex, on the whole surface; NaN elsewhere."""
+    whole = np.full((*values.shape[:-1], len(surface)), np.nan, np.float32)
+    whole[..., surface] = values
+    return whole
+
+
+NODE_INDEX, NO_INTENT = 2002, 0  # nifti1.h
+
+
+def read_gifti(data):
+    """A .func.gii as nibabel reads it: its metadata, the arrays [pictures][values], their names, the vertex indices (or None)."""
+    image = nibabel.GiftiImage.from_bytes(data)
+    for array in image.darrays:
+        assert nibabel.gifti.util.gifti_encoding_codes.specs[array.encoding] == "GZipBase64Binary"
+        assert nibabel.gifti.util.gifti_endian_codes.specs[array.endian] == "LittleEndian"
+        assert array.data.dtype == {NODE_INDEX: "<i4", NO_INTENT: "<f4"}[array.intent] and array.data.ndim == 1
+    indices = [array for array in image.darrays if array.intent == NODE_INDEX]
+    assert indices in ([], image.darrays[:1])
+    values = image.darrays[len(indices):]
+    return SimpleNamespace(meta=dict(image.meta), arrays=np.stack([array.data for array in values]),
+                           names=[array.meta["Name"] for array in values], index=indices[0].data if indices else None,
+                           about_index=indices[0].meta["Description"] if indices else None)
+
+
 # --- the data of a subject ----------------------------------------------------------------------
 
 
-def read_rois(folder):
+def read_rois(folder, families=FAMILIES):
     """[(name, family, {"lh": mask, "rh": mask})] in query order, from an Algonauts folder; `rest` is the last."""
     masks = folder / "roi_masks"
     rois, covered = [], {}
-    for family in FAMILIES:
+    for family in families:
         names = np.load(masks / f"mapping_{family}.npy", allow_pickle=True).item()
         labels = {h: np.load(masks / f"{h}.{family}_challenge_space.npy") for h in ("lh", "rh")}
         for label in sorted(names):

@@ -123,3 +123,41 @@ def test_a_checkpoint_is_not_imported_onto_itself(tool, tmp_path):
                       tmp_path / "checkpoint.pth", code=2)
     assert "is the checkpoint itself" in result.err
     assert (tmp_path / "checkpoint.pth").read_bytes() == before
+
+
+# --- ensembles and other readouts ---------------------------------------------------------------
+
+
+def facts(folder):
+    tensors, metadata = read_safetensors(folder / "subj01.safetensors")
+    return tensors, json.loads(metadata["brainenc"])
+
+
+def test_an_ensemble_is_the_authors_results_tree(tool, tmp_path):
+    folder = tmp_path / "demo"
+    tool.run("demo", "-o", folder, "--layers", "1,3", "--runs", "2")
+    tensors, about = facts(folder)
+    assert [(member["layer"], member["run"]) for member in about["members"]] == [(1, 1), (1, 2), (3, 1), (3, 2)]
+    tree = folder / "results/nsd_test/dinov2_q_transformer/subj_01/rois_all"
+    for number, (layer, run) in enumerate([(1, 1), (1, 2), (3, 1), (3, 2)]):
+        for hemisphere in ("lh", "rh"):
+            saved = np.load(tree / f"enc_{layer}/run_{run}/{hemisphere}_val_corr.npy")
+            assert np.array_equal(tensors[f"validation.{hemisphere}"][number], saved.astype(np.float32))
+    first, second = (tensors[f"members.{m}.query_embed.weight"] for m in (0, 1))
+    assert not np.array_equal(first, second)
+
+
+def test_a_query_for_each_vertex(tool, tmp_path):
+    folder = tmp_path / "demo"
+    tool.run("demo", "-o", folder, "--readout", "voxels")
+    tensors, about = facts(folder)
+    assert about["readout"] == "voxels" and len(tensors["members.0.query_embed.weight"]) == 1000 + 1100
+
+
+@pytest.mark.parametrize("options, named", [
+    (["--readout", "hemis"], "--readout"), (["--layers", "3,1"], "--layers"), (["--layers", "1,,3"], "layers"),
+    (["--layers", "1,5"], "--layers"), (["--runs", "0"], "runs"), (["--layers", ""], "layers"),
+])
+def test_what_a_demo_cannot_be(tool, tmp_path, options, named):
+    assert named in tool.refuses(USAGE, "demo", "-o", tmp_path / "demo", *options)
+    assert not (tmp_path / "demo").exists()

@@ -249,7 +249,8 @@ def test_a_full_disk_behind_standard_output_is_an_error(tool, demo, demo_model, 
 def test_bench_measures_a_demo(tool, demo):
     text = tool.run("bench", "--demo", demo, "--rounds", "1").out.decode()
     assert "bare products" in text and "ratio" in text
-    answer = tool.run("bench", "--demo", demo, "--rounds", "2", "--json", "--threads", "1").json()
+    answer = tool.run("bench", "--demo", demo, "--rounds", "2", "--json", "--threads", "1", "--against", demo).json()
+    assert answer["one"]["against_ratio"] == pytest.approx(answer["one"]["whole_ms"] / answer["one"]["against_ms"], rel=0.01)
     assert (answer["threads"], answer["rounds"], answer["grid"]) == (1, 2, [31, 31])
     for part in (answer["one"], answer["stream"]):
         assert part["bare_ms"] > 0 and part["ratio"] > 0

@@ -3,6 +3,7 @@
 #include "tests/unit/allocation.h"
 
 #include "core/answer/answer.h"
+#include "core/answer/gifti.h"
 
 /* --- what all actions share --------------------------------------------------------------------------------------- */
 
@@ -222,7 +223,8 @@ static be_status answer_selection(be_error *error)
     be_roi_selection selection = {0};
     char *text = NULL;
     be_status status = be_roi_select(&info->rois, "FBA,floc-faces,rest,V1v", &selection, error);
-    be_answer_options options = {.vertices = true, .rois = true, .only = &selection, .attention = &selection};
+    be_answer_options options = {.vertices = true, .rois = true, .space = BE_SPACE_FSAVERAGE, .only = &selection,
+                                 .attention = &selection};
     if (status == BE_OK)
         status = be_answer_prediction(model, 0, &told, &answered, &options, NULL, &text, error);
     free(text);
@@ -239,6 +241,22 @@ static be_status answer_all(be_error *error)
     return status;
 }
 
+static be_status answer_gifti(be_error *error)
+{
+    const be_surface surface = be_surface_of(be_model_subject(model, 0));
+    be_columns columns = {0};
+    unsigned char *bytes = NULL;
+    size_t size;
+    be_status status = be_columns_make(&surface, BE_SPACE_CHALLENGE, NULL, BE_LEFT, &columns, error);
+    const be_gifti file = {.surface = &surface, .columns = &columns, .version = "test", .backbone_unverified = "by a test",
+                           .n_images = 1, .names = &told.name, .vertices = (const float *const[]){answered.vertices}};
+    if (status == BE_OK)
+        status = be_gifti_make(&file, &bytes, &size, error);
+    free(bytes);
+    be_columns_free(&columns);
+    return status;
+}
+
 static void test_answers(void **state)
 {
     (void)state;
@@ -248,6 +266,7 @@ static void test_answers(void **state)
     fail_each_in_json("an answer of a selection", answer_selection);
     fail_each("an answer", answer_all, NULL);
     fail_each("an answer of a selection", answer_selection, NULL);
+    fail_each("a GIFTI file", answer_gifti, NULL);
     free_output(&answered);
     be_image_free(&image);
 }

@@ -292,11 +292,35 @@ static void test_sums(void **state)
     for_all_widths(check_sums);
 }
 
+/* The upper half of a float32 is a bfloat16: with the lower half cleared both products are of the same numbers. */
+static void check_dot_bf16(const be_kernels *kernels, size_t width)
+{
+    float *x = make_samples(width), *y = make_samples(width);
+    uint16_t *halves = malloc(width * sizeof *halves);
+    assert_non_null(halves);
+    for (size_t i = 0; i < width; i++) {
+        uint32_t bits;
+        memcpy(&bits, &y[i], sizeof bits);
+        halves[i] = (uint16_t)(bits >> 16);
+        bits &= 0xffff0000u;
+        memcpy(&y[i], &bits, sizeof bits);
+    }
+    float actual = kernels->dot_bf16(x, halves, width), expected = kernels->dot(x, y, width);
+    assert_near("dot_bf16", kernels->name, width, actual, expected, 0);
+    free(halves), free_block(x), free_block(y);
+}
+
+static void test_dot_bf16(void **state)
+{
+    (void)state;
+    for_all_widths(check_dot_bf16);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_layer_norm), cmocka_unit_test(test_softmax), cmocka_unit_test(test_bias),
-        cmocka_unit_test(test_gates), cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_gates), cmocka_unit_test(test_sums), cmocka_unit_test(test_dot_bf16),
     };
     n_tables = be_kernels_available(tables);
     return cmocka_run_group_tests(tests, NULL, NULL);

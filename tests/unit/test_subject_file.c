@@ -137,7 +137,7 @@ static void test_wrong_values(void **state)
         {"encoder", "\"convolution\"", BE_ERROR_UNSUPPORTED, "encoder_arch 'convolution'"},
         {"encoder", "\"linear\"", BE_ERROR_FORMAT, "queries are 50, its readout rois_all has 1"},
         {"encoder", "\"spatial_feature\"", BE_ERROR_FORMAT, "spatial_embed.weight"},
-        {"encoder", "\"custom_transformer\"", BE_ERROR_FORMAT, "cross_attn.k_proj.weight"},
+        {"encoder", "\"custom_transformer\"", BE_ERROR_FORMAT, "cross_attn.q_proj.weight"},
         {"readout", "\"voxels\"", BE_ERROR_FORMAT, "queries are 50, its readout voxels has 620"},
         {"readout", "\"gyri\"", BE_ERROR_UNSUPPORTED, "readout_res 'gyri'"},
         {"readout", "\"streams_inc\"", BE_ERROR_ARGUMENT, "--streams-order"},
@@ -189,7 +189,7 @@ static be_subject *open_pieces(const pieces *it)
     be_error error;
     char *metadata = cJSON_PrintUnformatted(it->root);
     const be_text_pair pair = {BE_SUBJECT_METADATA_KEY, metadata};
-    assert_ok(be_safetensors_write(scratch("changed.safetensors"), it->tensors, it->n_tensors, &pair, 1, &error), &error);
+    assert_ok(be_safetensors_write(scratch("changed.safetensors"), it->all.tensors, it->all.count, &pair, 1, &error), &error);
     assert_ok(be_subject_open(scratch("changed.safetensors"), &subject, &error), &error);
     free(metadata);
     return subject;
