@@ -190,6 +190,14 @@ const be_subject_info *engine_subject_info(const engine *self, size_t index)
     return be_subject_get_info(be_model_subject(self->models[it->model], it->subject));
 }
 
+size_t engine_feature_floats(const engine *self, size_t index, size_t cells)
+{
+    const engine_subject *it = &self->subjects[index];
+    if (!engine_subject_info(self, index)->by_vertex)
+        return 0;
+    return be_session_layers(self->sessions[it->model], it->subject) * cells * be_model_backbone(self->models[it->model])->channels;
+}
+
 static be_status fail_unknown(const engine *self, const char *name, size_t length, be_error *error)
 {
     char names[256] = "";

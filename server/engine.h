@@ -30,6 +30,9 @@ size_t engine_subjects(const engine *self);
 const engine_subject *engine_subject_at(const engine *self, size_t index);
 const be_subject_info *engine_subject_info(const engine *self, size_t index);
 
+/* Floats of be_output.features for maps by vertex on a grid of `cells`; 0 for a subject that has other maps or none. */
+size_t engine_feature_floats(const engine *self, size_t index, size_t cells);
+
 /* The subjects a request names: NULL, the first of the configuration; "all"; names separated by commas. indices
  * [engine_subjects]; each once, in the order asked. BE_ERROR_NOT_FOUND lists those there are. */
 be_status engine_find_subjects(const engine *self, const char *names, size_t *indices, size_t *count, be_error *error);

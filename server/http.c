@@ -133,7 +133,7 @@ static be_status find_held(exchange *it, const char *id, be_error *error)
     }
     asked->query.subjects[0] = asked->held->subject;
     asked->query.n_subjects = 1;
-    return query_select_held(asked, &it->parameters, error);
+    return query_select_maps(asked, &it->parameters, error);
 }
 
 static bool begin_request(exchange *it, bool post)

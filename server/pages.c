@@ -32,21 +32,11 @@ static void add_subject(be_json *json, cJSON *list, const engine *served, size_t
     cJSON *object = be_json_object(json, list, NULL);
     be_json_text(json, object, "name", subject->name);
     be_json_flag(json, object, "demo", info->demo);
-    be_json_text(json, object, "backbone", backbone->name);
-    be_json_text(json, object, "backbone_weights", be_model_backbone_hash(model));
+    be_answer_add_model(json, object, model, subject->subject);
     be_json_number(json, object, "backbone_heads", (double)backbone->heads);
     be_json_text(json, object, "backbone_activation", be_activation_name(backbone->activation));
     be_json_text(json, object, "backbone_unverified", backbone->unverified);
-    be_json_text(json, object, "weights", info->weights_hash);
-    be_json_text(json, object, "features", be_features_name(info->member[0].tap.features));
-    be_json_number(json, object, "layer", (double)info->member[0].tap.layer);
-    be_json_text(json, object, "encoder", info->encoder);
-    be_json_text(json, object, "readout", info->readout);
-    be_json_number(json, object, "members", (double)info->members);
-    be_json_text(json, object, "precision", "f32");
     be_json_text(json, object, "isa", be_session_isa(engine_session(served, subject->model)));
-    be_json_text(json, object, "version", "brainenc " BRAINENC_VERSION);
-    be_json_text(json, object, "units", info->units);
     be_json_number(json, object, "image_size", (double)info->image_size);
     add_counts(json, object, "vertices", info->n_vertices);
     add_counts(json, object, "fsaverage", info->n_fsaverage);
@@ -132,10 +122,12 @@ be_status page_rois(const engine *served, const parameters *from, answer *to, be
 
 /* --- the description of the API ------------------------------------------------------------------- */
 
+enum { MOST_DESCRIBED = 12 };
+
 /* A route, its parameters (name and description, NULL ends them) and whether it takes an image. */
 typedef struct described_route {
     const char *path, *method, *summary;
-    const char *parameters[8][2];
+    const char *parameters[MOST_DESCRIBED][2];
     bool takes_image;
 } described_route;
 
@@ -145,12 +137,16 @@ static const described_route described[] = {
       {"rois", "only these ROIs' vertices: names, stems, families, all; commas combine"},
       {"output", "vertices, rois or both (default)"}, {"attention", "adds these ROIs' attention maps"},
       {"fit", "crop, stretch, pad or native"}, {"space", "challenge"}, {"format", "json or npy (also by Accept)"}}, true},
-    {"/attention", "post", "Where in the image of the body each named ROI looks.",
-     {{"roi", "names, stems, families, all; commas combine"}, {"subject", "as for /predict"}, {"hemi", "lh, rh or both (default)"},
+    {"/attention", "post", "Where in the image of the body each named ROI or vertex looks.",
+     {{"roi", "names, stems, families, all; commas combine (this or vertex)"},
+      {"vertex", "of a subject with a query a vertex: lh:1234,rh:7, up to 64"}, {"subject", "as for /predict"},
+      {"hemi", "of ROIs: lh, rh or both (default)"},
       {"heads", "mean (default) or all"}, {"format", "json, npy or png (also by Accept)"}, {"fit", "as for /predict"}}, true},
     {"/attention", "get", "The same of a prediction that is still held.",
-     {{"roi", "names, stems, families, all; commas combine"}, {"id", "the prediction's; without it your most recent one"},
-      {"subject", "as for /predict"}, {"hemi", "lh, rh or both (default)"}, {"heads", "mean (default) or all"},
+     {{"roi", "names, stems, families, all; commas combine (this or vertex)"},
+      {"vertex", "of a subject with a query a vertex: lh:1234,rh:7, up to 64"},
+      {"id", "the prediction's; without it your most recent one"}, {"subject", "as for /predict"},
+      {"hemi", "of ROIs: lh, rh or both (default)"}, {"heads", "mean (default) or all"},
       {"format", "json, npy or png (also by Accept)"}}, false},
     {"/subjects", "get", "What is loaded.", {{NULL, NULL}}, false},
     {"/rois", "get", "The ROIs of the subjects.", {{"subject", "as for /predict (default: all)"},
@@ -164,12 +160,12 @@ static const described_route described[] = {
 static void describe_parameters(be_json *json, cJSON *operation, const described_route *route)
 {
     cJSON *list = be_json_array(json, operation, "parameters");
-    for (size_t i = 0; i < 8 && route->parameters[i][0]; i++) {
+    for (size_t i = 0; i < MOST_DESCRIBED && route->parameters[i][0]; i++) {
         cJSON *entry = be_json_object(json, list, NULL);
         be_json_text(json, entry, "name", route->parameters[i][0]);
         be_json_text(json, entry, "in", "query");
         be_json_text(json, entry, "description", route->parameters[i][1]);
-        be_json_flag(json, entry, "required", strcmp(route->parameters[i][0], "roi") == 0);
+        be_json_flag(json, entry, "required", false);
         be_json_text(json, be_json_object(json, entry, "schema"), "type", "string");
     }
 }

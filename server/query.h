@@ -24,10 +24,10 @@ bool query_has_parameter(request_kind kind, const char *name);
  * BE_ERROR_UNSUPPORTED a subject without the maps that are asked for. */
 be_status query_read(request *it, const parameters *from, const char *accept, be_fit fit, const char **id, be_error *error);
 
-/* BE_ERROR_UNSUPPORTED with the reason when a subject that is asked has no maps of ROIs. */
+/* BE_ERROR_UNSUPPORTED with the reason when a subject that is asked has no maps. */
 be_status query_check_maps(const request *it, be_error *error);
 
-/* The ROI selections of roi=, for a prediction of which only `subject` is asked. */
-be_status query_select_held(request *it, const parameters *from, be_error *error);
+/* The maps that roi= or vertex= names, of it->query.subjects. */
+be_status query_select_maps(request *it, const parameters *from, be_error *error);
 
 #endif

@@ -124,6 +124,16 @@ static int check(predict_request *ask)
 
 /* --- setting up ----------------------------------------------------------------------------------- */
 
+/* Of a server's subject the names alone can be checked. */
+static be_status select_maps(predict_job *self, size_t subject, be_error *error)
+{
+    const be_subject_info *info = self->subjects[subject].info;
+    be_map_selection *to = &self->maps[subject];
+    *to = (be_map_selection){.hemispheres = {true, true}};
+    return self->ask->server ? be_roi_select(&info->rois, self->ask->attention, &to->rois, error)
+                             : be_map_select_rois(info, self->ask->attention, to, error);
+}
+
 static be_status select_rois(predict_job *self, be_error *error)
 {
     be_status status = BE_OK;
@@ -131,10 +141,8 @@ static be_status select_rois(predict_job *self, be_error *error)
         const be_subject_info *info = self->subjects[s].info;
         if (self->ask->rois)
             status = be_roi_select(&info->rois, self->ask->rois, &self->only[s], error);
-        if (status == BE_OK && self->ask->attention && !self->ask->server)
-            status = check_maps(info, error);
         if (status == BE_OK && self->ask->attention)
-            status = be_roi_select(&info->rois, self->ask->attention, &self->attention[s], error);
+            status = select_maps(self, s, error);
         for (int h = BE_LEFT; h < BE_HEMISPHERES && status == BE_OK; h++)
             status = be_answer_vertices(info, self->ask->rois ? &self->only[s] : NULL, (be_hemisphere)h, &self->columns[s][h],
                                         &self->n_columns[s][h], error);
@@ -221,7 +229,7 @@ static void clean_up(predict_job *self)
         free(self->columns[s][BE_LEFT]);
         free(self->columns[s][BE_RIGHT]);
         be_roi_selection_free(&self->only[s]);
-        be_roi_selection_free(&self->attention[s]);
+        be_map_selection_free(&self->maps[s]);
     }
     predict_local_close(self->local);
     predict_remote_close(self->remote);

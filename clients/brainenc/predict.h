@@ -52,7 +52,8 @@ typedef struct predict_job {
     char run[BE_HASH_SIZE], head[BE_NPY_HEADER_MAX];
     failure_list failures;
     progress bar;
-    be_roi_selection only[MOST_SUBJECTS], attention[MOST_SUBJECTS]; /* of each subject; count 0: not asked */
+    be_roi_selection only[MOST_SUBJECTS];   /* of each subject; count 0: not asked */
+    be_map_selection maps[MOST_SUBJECTS];
     uint32_t *columns[MOST_SUBJECTS][BE_HEMISPHERES]; /* which vertices are written */
     size_t n_columns[MOST_SUBJECTS][BE_HEMISPHERES];
     size_t first;                    /* the next image's number */

@@ -195,14 +195,6 @@ static be_status check_grid(const char *path, const compute_options *options, co
                    out->input.width, out->input.height, out->about.rows, out->about.columns, limit);
 }
 
-be_status check_maps(const be_subject_info *info, be_error *error)
-{
-    if (info->maps > 0)
-        return BE_OK;
-    return be_fail(error, BE_ERROR_UNSUPPORTED, "%s has no attention maps of ROIs: its %s encoder with readout %s has no query of a ROI",
-                   info->name, info->encoder, info->readout);
-}
-
 void read_picture(const char *path, const compute_options *options, const be_model *model, picture *out)
 {
     be_mapped_file file;

@@ -2,8 +2,10 @@
 #ifndef BRAINENC_ANSWER_ANSWER_H
 #define BRAINENC_ANSWER_ANSWER_H
 
+#include "core/answer/map_selection.h"
 #include "core/answer/text.h"
 #include "core/brainenc.h"
+#include "core/files/json.h"
 
 enum { BE_ID_SIZE = 33 }; /* 32 hexadecimal digits and the ending 0 */
 
@@ -16,49 +18,51 @@ typedef struct be_answer_image {
     size_t rows, columns;       /* the token grid */
 } be_answer_image;
 
+/* Maps as they were asked for. */
+typedef struct be_answer_maps {
+    const be_map_selection *asked;
+    const float *values;           /* as be_maps_compute gives them */
+} be_answer_maps;
+
 /* What of a prediction is wanted. */
 typedef struct be_answer_options {
-    bool vertices, rois;                /* the vertex arrays, the means of the ROIs */
-    const be_roi_selection *only;       /* NULL, or the ROIs whose vertices alone are given, with their indices */
-    const be_roi_selection *attention;  /* NULL, or the ROIs whose maps are added */
+    bool vertices, rois;          /* the vertex arrays, the means of the ROIs */
+    const be_roi_selection *only; /* NULL, or the ROIs whose vertices alone are given, with their indices */
+    const be_answer_maps *maps;   /* NULL, or the maps that are added */
 } be_answer_options;
 
 /* The id of a prediction: a prefix of the SHA-256 over the image's bytes, the fit, the weights' hashes and the precision. */
 be_status be_answer_id(const be_model *model, size_t subject, const be_answer_image *image, char id[BE_ID_SIZE],
                        be_error *error);
 
+/* Adds what computes a subject: "backbone", "features", "layer" (the first member's; of an ensemble all "layers" too), "encoder",
+ * "members", "runs", weights' hashes, version and units. */
+void be_answer_add_model(be_json *json, cJSON *to, const be_model *model, size_t subject);
+
 /* Milliseconds, by stage. */
 typedef struct be_answer_timing {
     double decode, queue, backbone, encoder, total;
 } be_answer_timing;
 
-/* One prediction as a JSON object on one line; `output` holds the vertices, and the attention when maps are wanted. `timing`
- * may be NULL. *text is to be freed with free(). */
+/* One prediction as a JSON object on one line; `output` holds the vertices. `timing` may be NULL. *text is to be freed with
+ * free(). */
 be_status be_answer_prediction(const be_model *model, size_t subject, const be_answer_image *image, const be_output *output,
                                const be_answer_options *options, const be_answer_timing *timing, char **text,
                                be_error *error);
 
-/* Which hemispheres' maps, and whether each head's. */
-typedef struct be_answer_maps {
-    bool hemispheres[BE_HEMISPHERES];
-    bool heads;                       /* output->attention_heads is set, and each map becomes one a head */
-} be_answer_maps;
+/* Maps as a JSON object on one line: {"id", "subject", "grid", "maps"}; the weights of a map that is none are null. *text is to be
+ * freed with free(). */
+be_status be_answer_attention(const be_model *model, size_t subject, const be_answer_image *image, const be_answer_maps *maps, char **text,
+                              be_error *error);
 
-/* The maps of the selected groups as a JSON object on one line: {"id", "subject", "grid", "maps"}. *text is to be freed with
- * free(). */
-be_status be_answer_attention(const be_model *model, size_t subject, const be_answer_image *image, const be_output *output,
-                              const be_roi_selection *selection, const be_answer_maps *maps, char **text, be_error *error);
+/* The same maps as an .npy file: float32 [groups][hemispheres][rows][columns], of vertices [vertices][rows][columns]; with single
+ * heads [heads] comes before the rows. A map that is none is NaN. *bytes is to be freed with free(). */
+be_status be_answer_attention_npy(const be_subject_info *info, const be_answer_image *image, const be_answer_maps *maps,
+                                  unsigned char **bytes, size_t *size, be_error *error);
 
-/* The same maps as an .npy file: float32 [groups][hemispheres][rows][columns], with maps->heads
- * [groups][hemispheres][heads][rows][columns]. *bytes is to be freed with free(). */
-be_status be_answer_attention_npy(const be_subject_info *info, const be_answer_image *image, const be_output *output,
-                                  const be_roi_selection *selection, const be_answer_maps *maps, unsigned char **bytes,
-                                  size_t *size, be_error *error);
-
-/* One group's map over the picture `input` (fitted) as a PNG file; of both hemispheres side by side when both are wanted.
- * BE_ERROR_ARGUMENT for more than one group or single heads. *bytes is to be freed with free(). */
-be_status be_answer_attention_png(const be_subject_info *info, size_t patch, const be_answer_image *image,
-                                  const be_image *input, const be_output *output, const be_roi_selection *selection,
+/* The map over the picture `input` (fitted) as a PNG file; of both hemispheres side by side when both are wanted. Errors as
+ * be_map_check_picture. *bytes is to be freed with free(). */
+be_status be_answer_attention_png(const be_subject_info *info, size_t patch, const be_answer_image *image, const be_image *input,
                                   const be_answer_maps *maps, unsigned char **bytes, size_t *size, be_error *error);
 
 /* The vertices of the selected ROIs in one hemisphere, ascending, each once; all of them when `selection` is NULL.
