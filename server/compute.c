@@ -43,7 +43,7 @@ static be_status make_floats(float **out, size_t count, const char *what, be_err
 
 /* What a prediction of one image and subject gives, floats of each part. */
 typedef struct answer_size {
-    size_t vertices, attention, heads, features, maps;
+    size_t vertices, spread, attention, heads, features, maps;
 } answer_size;
 
 /* What maps are made from is always computed: it is held for GET /attention. */
@@ -56,6 +56,7 @@ static answer_size measure(const request *it, const request_image *image, size_t
     if (!needs_prediction(it))
         return size;
     size.vertices = it->kind == REQUEST_PREDICT ? info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT] : 0;
+    size.spread = it->query.spread ? size.vertices : 0;
     size.attention = info->maps * cells;
     size.heads = it->query.heads ? info->heads * size.attention : 0;
     size.features = engine_feature_floats(it->engine, it->query.subjects[place], cells);
@@ -67,6 +68,8 @@ static be_status make_answers(const request *it, request_image *image, size_t pl
     answer_size size = measure(it, image, place);
     be_output *output = &image->outputs[place];
     be_status status = make_floats(&output->vertices, size.vertices, "answers", error);
+    if (status == BE_OK)
+        status = make_floats(&output->spread, size.spread, "answers", error);
     if (status == BE_OK)
         status = make_floats(&output->attention, size.attention, "attention maps", error);
     if (status == BE_OK)
@@ -83,7 +86,7 @@ static be_status count_answers(request *it, const request_image *image, const bo
     size_t bytes = 0;
     for (size_t s = 0; s < it->query.n_subjects; s++) {
         answer_size size = measure(it, image, s);
-        bytes += (sizeof(float) + TEXT_A_FLOAT) * (size.vertices + size.maps) + sizeof(float) * (size.attention + size.heads + size.features);
+        bytes += (sizeof(float) + TEXT_A_FLOAT) * (size.vertices + size.spread + size.maps) + sizeof(float) * (size.attention + size.heads + size.features);
     }
     return body_count_bytes(it, bytes, limits, error);
 }

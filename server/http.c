@@ -154,7 +154,7 @@ static bool begin_request(exchange *it, bool post)
     if (status == BE_OK && !post)
         status = find_held(it, id, &error);
     if (status == BE_ERROR_UNSUPPORTED)
-        exchange_fail(it, 409, "no_maps", error.message);
+        exchange_fail(it, 409, "not_available", error.message); /* of this model */
     else if (status != BE_OK)
         answer_fail(&it->answer, &error);
     return status == BE_OK;

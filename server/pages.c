@@ -136,6 +136,7 @@ static const described_route described[] = {
      {{"subject", "a name, names with commas, or all (default: the first configured)"},
       {"rois", "only these ROIs' vertices: names, stems, families, all; commas combine"},
       {"output", "vertices, rois or both (default)"}, {"attention", "adds these ROIs' attention maps"},
+      {"spread", "true: the standard deviation over an ensemble's runs, of each vertex, and its mean over each ROI's (JSON)"},
       {"fit", "crop, stretch, pad or native"}, {"space", "challenge"}, {"format", "json or npy (also by Accept)"}}, true},
     {"/attention", "post", "Where in the image of the body each named ROI or vertex looks.",
      {{"roi", "names, stems, families, all; commas combine (this or vertex)"},
@@ -185,7 +186,7 @@ static void describe_answers(be_json *json, cJSON *operation, const described_ro
 {
     static const struct { const char *code, *meaning; } errors[] = {
         {"400", "a parameter is wrong"}, {"401", "the key is missing or wrong"}, {"404", "an unknown subject, ROI or id"},
-        {"408", "the upload took longer than limits.deadline_ms"}, {"409", "maps of a model that has none"},
+        {"408", "the upload took longer than limits.deadline_ms"}, {"409", "maps or spread of a model that has none"},
         {"413", "a limit is exceeded"}, {"415", "an unknown kind of image"}, {"422", "a damaged image"},
         {"503", "busy, loading or ending: try again after Retry-After"}, {"504", "the deadline passed"},
     };

@@ -14,7 +14,7 @@ const char *parameter(const parameters *from, const char *key)
 
 /* --- which parameters there are ------------------------------------------------------------------- */
 
-static const char *const predict_keys[] = {"subject", "rois", "output", "attention", "fit", "space", "format", NULL};
+static const char *const predict_keys[] = {"subject", "rois", "output", "attention", "spread", "fit", "space", "format", NULL};
 static const char *const attention_keys[] = {"roi", "vertex", "subject", "hemi", "heads", "format", "fit", NULL};
 static const char *const held_keys[] = {"roi", "vertex", "id", "subject", "hemi", "heads", "format", NULL};
 
@@ -73,6 +73,20 @@ static be_status read_output(request *it, const parameters *from, be_error *erro
     be_status status = value ? choose("output", value, words, &place, error) : BE_OK;
     it->query.vertices = place != 2;
     it->query.rois = place != 1;
+    return status;
+}
+
+static be_status read_spread(request *it, const parameters *from, be_error *error)
+{
+    static const char *const words[] = {"false", "true", NULL};
+    const char *value = parameter(from, "spread");
+    size_t place = 0;
+    be_status status = value ? choose("spread", value, words, &place, error) : BE_OK;
+    it->query.spread = place == 1;
+    if (status == BE_OK && it->query.spread && it->query.format != FORMAT_JSON)
+        return be_fail(error, BE_ERROR_ARGUMENT, "spread: goes into JSON alone");
+    for (size_t s = 0; s < it->query.n_subjects && status == BE_OK && it->query.spread; s++)
+        status = be_answer_check_spread(engine_subject_info(it->engine, it->query.subjects[s]), error);
     return status;
 }
 
@@ -200,6 +214,8 @@ static be_status read_predict(request *it, const parameters *from, be_error *err
 {
     request_query *query = &it->query;
     be_status status = read_output(it, from, error);
+    if (status == BE_OK)
+        status = read_spread(it, from, error);
     if (status == BE_OK)
         status = read_space(from, error);
     if (status == BE_OK)

@@ -40,6 +40,7 @@ static void free_image(request_image *image)
     be_image_free(&image->input);
     for (size_t s = 0; s < MOST_SUBJECTS; s++) {
         free(image->outputs[s].vertices);
+        free(image->outputs[s].spread);
         free(image->outputs[s].attention);
         free(image->outputs[s].attention_heads);
         free(image->outputs[s].features);

@@ -25,7 +25,7 @@ typedef enum request_kind {
 typedef struct request_query {
     be_fit fit;
     answer_format format;
-    bool vertices, rois;                           /* output= */
+    bool vertices, rois, spread;                   /* output=, spread= */
     bool only_some, with_maps;                     /* rois=, and attention=, roi= or vertex= was given */
     bool heads, hemispheres[BE_HEMISPHERES];       /* heads=all, hemi= */
     size_t subjects[MOST_SUBJECTS], n_subjects;    /* of the engine */

@@ -19,6 +19,7 @@ static const char help[] =
     "  --rois NAMES        only the vertices of these ROIs: FBA-1, FBA (its stem), floc-bodies (a family), all; commas\n"
     "  --output WHAT       in JSON: vertices, rois or both (default)\n"
     "  --attention NAMES   in JSON: adds these ROIs' attention maps\n"
+    "  --spread            in JSON, of an ensemble: the standard deviation over its runs, of each vertex and (its mean) ROI\n"
     "  --list FILE         more pictures, one path a line (- : standard input)\n"
     "  --on-error HOW      stop (default) at a picture that cannot be read, or nan: leave its row empty, go on, exit 5\n"
     "  --server URL        let a brainencd compute: http://HOST:PORT, https://... or unix:/PATH; --subject then names one of its\n"
@@ -32,13 +33,13 @@ static const char help[] =
 /* --- the command line ----------------------------------------------------------------------------- */
 
 enum { STANDARD_SECONDS = 300, MOST_SECONDS = 86400 };
-enum { OPTION_JSON = 256, OPTION_ROIS, OPTION_WHAT, OPTION_ATTENTION, OPTION_LIST, OPTION_ON_ERROR, OPTION_RESTART,
+enum { OPTION_JSON = 256, OPTION_ROIS, OPTION_WHAT, OPTION_ATTENTION, OPTION_SPREAD, OPTION_LIST, OPTION_ON_ERROR, OPTION_RESTART,
        OPTION_SERVER, OPTION_KEY_FILE, OPTION_TIMEOUT };
 
 static const struct option own_options[] = {
     {"json", no_argument, NULL, OPTION_JSON}, {"rois", required_argument, NULL, OPTION_ROIS},
     {"output", required_argument, NULL, OPTION_WHAT}, {"attention", required_argument, NULL, OPTION_ATTENTION},
-    {"list", required_argument, NULL, OPTION_LIST}, {"on-error", required_argument, NULL, OPTION_ON_ERROR},
+    {"spread", no_argument, NULL, OPTION_SPREAD}, {"list", required_argument, NULL, OPTION_LIST}, {"on-error", required_argument, NULL, OPTION_ON_ERROR},
     {"restart", no_argument, NULL, OPTION_RESTART}, {"server", required_argument, NULL, OPTION_SERVER},
     {"key-file", required_argument, NULL, OPTION_KEY_FILE}, {"timeout", required_argument, NULL, OPTION_TIMEOUT},
     {NULL, 0, NULL, 0},
@@ -53,6 +54,7 @@ static int take_option(predict_request *ask, int option, const char *value)
     case OPTION_ROIS: ask->rois = value; break;
     case OPTION_WHAT: ask->what = value; break;
     case OPTION_ATTENTION: ask->attention = value; break;
+    case OPTION_SPREAD: ask->spread = true; break;
     case OPTION_LIST: return file_list_add_lines(&ask->images, value, &error) == BE_OK ? EXIT_DONE : tool_fail(&error);
     case OPTION_ON_ERROR:
         if (strcmp(value, "nan") != 0 && strcmp(value, "stop") != 0)
@@ -119,6 +121,8 @@ static int check(predict_request *ask)
         return tool_usage("--output says what goes into JSON (-o FILE.json or --json)");
     if (ask->kind != KIND_JSON && ask->attention)
         return tool_usage("--attention goes into JSON (-o FILE.json or --json); `brainenc attention` writes .npy and .png");
+    if (ask->kind != KIND_JSON && ask->spread)
+        return tool_usage("--spread goes into JSON (-o FILE.json or --json)");
     return EXIT_DONE;
 }
 
@@ -143,6 +147,8 @@ static be_status select_rois(predict_job *self, be_error *error)
             status = be_roi_select(&info->rois, self->ask->rois, &self->only[s], error);
         if (status == BE_OK && self->ask->attention)
             status = select_maps(self, s, error);
+        if (status == BE_OK && self->ask->spread && !self->ask->server)
+            status = be_answer_check_spread(info, error);
         for (int h = BE_LEFT; h < BE_HEMISPHERES && status == BE_OK; h++)
             status = be_answer_vertices(info, self->ask->rois ? &self->only[s] : NULL, (be_hemisphere)h, &self->columns[s][h],
                                         &self->n_columns[s][h], error);
@@ -172,6 +178,7 @@ static be_status hash_run(const predict_job *self, char hash[BE_HASH_SIZE], be_e
     be_text_add(&text, ask->rois ? ask->rois : "");
     be_text_add(&text, "\n");
     be_text_add(&text, ask->attention ? ask->attention : "");
+    be_text_add(&text, ask->spread ? "\nspread" : "");
     for (size_t i = 0; i < ask->images.count; i++) {
         be_text_add(&text, "\n");
         be_text_add(&text, ask->images.paths[i]);

@@ -17,7 +17,7 @@ typedef struct predict_request {
     size_t seconds;               /* until a server's answer is given up; 0: not said */
     file_list images;
     const char *output, *rois, *attention, *what;
-    bool json, skip_broken, restart;
+    bool json, spread, skip_broken, restart;
     predict_kind kind;
 } predict_request;
 

@@ -33,6 +33,8 @@ static be_status make_output(const predict_local *self, size_t subject, be_outpu
     const be_subject_info *info = self->job->subjects[subject].info;
     size_t tokens = ask->compute.tokens ? ask->compute.tokens : BE_DEFAULT_TOKENS;
     be_status status = make_floats(&output->vertices, info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT], error);
+    if (status == BE_OK && ask->spread)
+        status = make_floats(&output->spread, info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT], error);
     if (status != BE_OK || !ask->attention)
         return status;
     if (!info->by_vertex)
@@ -106,6 +108,7 @@ void predict_local_close(predict_local *self)
         return;
     for (size_t i = 0; self->outputs && i < self->batch * self->job->n_subjects; i++) {
         free(self->outputs[i].vertices);
+        free(self->outputs[i].spread);
         free(self->outputs[i].attention);
         free(self->outputs[i].features);
     }

@@ -55,6 +55,13 @@ be_status be_answer_vertices(const be_subject_info *info, const be_roi_selection
     return status;
 }
 
+be_status be_answer_check_spread(const be_subject_info *info, be_error *error)
+{
+    if (info->runs > 1)
+        return BE_OK;
+    return be_fail(error, BE_ERROR_UNSUPPORTED, "spread: %s has a single run, whose spread over runs nobody knows", info->name);
+}
+
 /* --- parts of a prediction ------------------------------------------------------------------------ */
 
 /* The members' different layers, in the order they first come. */
@@ -102,45 +109,74 @@ static void add_image(be_json *json, cJSON *to, const be_model *model, const be_
     be_answer_add_pair(json, object, "grid", image->rows, image->columns);
 }
 
-/* "lh": {"vertices": [...]}, with "indices" when only some are wanted. `values` are the hemisphere's. */
-static be_status add_hemisphere(be_json *json, cJSON *to, const be_subject_info *info, be_hemisphere hemisphere,
-                                const float *values, const be_roi_selection *only, be_error *error)
+/* [a, b, ...] of all vertices, or of those in `indices` when it is not NULL. */
+static void add_column(be_json *json, cJSON *to, const char *key, const float *values, const uint32_t *indices, size_t count)
 {
-    cJSON *object = be_json_object(json, to, be_hemisphere_name(hemisphere));
-    if (!only) {
-        be_answer_add_floats(json, object, "vertices", values, info->n_vertices[hemisphere]);
-        return BE_OK;
+    be_text text = {0};
+    if (!indices) {
+        be_answer_add_floats(json, to, key, values, count);
+        return;
     }
-    uint32_t *indices;
-    size_t count;
-    be_status status = be_answer_vertices(info, only, hemisphere, &indices, &count, error);
+    be_text_add(&text, "[");
+    for (size_t i = 0; i < count; i++) {
+        be_text_add(&text, i ? "," : "");
+        be_text_add_float(&text, values[indices[i]]);
+    }
+    be_text_add(&text, "]");
+    be_answer_add_raw(json, to, key, &text);
+}
+
+static void add_indices(be_json *json, cJSON *to, const uint32_t *indices, size_t count)
+{
+    be_text text = {0};
+    be_text_add(&text, "[");
+    for (size_t i = 0; i < count; i++)
+        be_text_add_format(&text, i ? ",%u" : "%u", indices[i]);
+    be_text_add(&text, "]");
+    be_answer_add_raw(json, to, "indices", &text);
+}
+
+/* "lh": {"vertices": [...]}, with "indices" when only some are wanted, and "spread" when it was computed. */
+static be_status add_hemisphere(be_json *json, cJSON *to, const be_subject_info *info, be_hemisphere hemisphere,
+                                const be_output *output, const be_roi_selection *only, be_error *error)
+{
+    size_t first = hemisphere == BE_LEFT ? 0 : info->n_vertices[BE_LEFT], count = info->n_vertices[hemisphere];
+    uint32_t *indices = NULL;
+    be_status status = only ? be_answer_vertices(info, only, hemisphere, &indices, &count, error) : BE_OK;
     if (status != BE_OK)
         return status;
-    be_text numbers = {0}, chosen = {0};
-    for (size_t i = 0; i < count; i++) {
-        be_text_add_format(&numbers, i ? ",%u" : "[%u", indices[i]);
-        be_text_add(&chosen, i ? "," : "[");
-        be_text_add_float(&chosen, values[indices[i]]);
-    }
-    be_text_add(&numbers, count ? "]" : "[]");
-    be_text_add(&chosen, count ? "]" : "[]");
-    be_answer_add_raw(json, object, "indices", &numbers);
-    be_answer_add_raw(json, object, "vertices", &chosen);
+    cJSON *object = be_json_object(json, to, be_hemisphere_name(hemisphere));
+    if (only)
+        add_indices(json, object, indices, count);
+    add_column(json, object, "vertices", output->vertices + first, indices, count);
+    if (output->spread)
+        add_column(json, object, "spread", output->spread + first, indices, count);
     free(indices);
     return BE_OK;
 }
 
-static void add_mean(be_json *json, cJSON *to, const be_roi *roi, be_hemisphere hemisphere, const float *values)
+/* The mean of the hemisphere's `values` over the ROI's vertices; null when it has none. */
+static void add_mean(be_json *json, cJSON *to, const char *key, const be_roi *roi, be_hemisphere hemisphere, const float *values)
 {
-    cJSON *object = be_json_object(json, to, be_hemisphere_name(hemisphere));
     char text[BE_FLOAT_TEXT_SIZE];
     size_t count = roi->n_vertices[hemisphere];
     double sum = 0;
     for (size_t i = 0; i < count; i++)
         sum += values[roi->vertices[hemisphere][i]];
-    be_float_text(count ? (float)(sum / (double)count) : NAN, text); /* of no vertices: null */
-    be_json_raw(json, object, "mean", text);
-    be_json_number(json, object, "n", (double)count);
+    be_float_text(count ? (float)(sum / (double)count) : NAN, text);
+    be_json_raw(json, to, key, text);
+}
+
+/* "lh": {"mean", "n"}, with "spread", the mean of its vertices' spreads, when that was computed. */
+static void add_roi(be_json *json, cJSON *to, const be_subject_info *info, const be_roi *roi, be_hemisphere hemisphere,
+                    const be_output *output)
+{
+    size_t first = hemisphere == BE_LEFT ? 0 : info->n_vertices[BE_LEFT];
+    cJSON *object = be_json_object(json, to, be_hemisphere_name(hemisphere));
+    add_mean(json, object, "mean", roi, hemisphere, output->vertices + first);
+    if (output->spread)
+        add_mean(json, object, "spread", roi, hemisphere, output->spread + first);
+    be_json_number(json, object, "n", (double)roi->n_vertices[hemisphere]);
 }
 
 static bool is_selected(const be_roi_selection *selection, size_t roi)
@@ -154,7 +190,7 @@ static bool is_selected(const be_roi_selection *selection, size_t roi)
     return false;
 }
 
-static void add_rois(be_json *json, cJSON *to, const be_subject_info *info, const float *values, const be_roi_selection *only)
+static void add_rois(be_json *json, cJSON *to, const be_subject_info *info, const be_output *output, const be_roi_selection *only)
 {
     cJSON *list = be_json_array(json, to, "rois");
     for (size_t r = 0; r < info->rois.count; r++) {
@@ -167,8 +203,8 @@ static void add_rois(be_json *json, cJSON *to, const be_subject_info *info, cons
             be_json_text(json, object, "family", roi->family);
         else
             be_json_null(json, object, "family");
-        add_mean(json, object, roi, BE_LEFT, values);
-        add_mean(json, object, roi, BE_RIGHT, values + info->n_vertices[BE_LEFT]);
+        add_roi(json, object, info, roi, BE_LEFT, output);
+        add_roi(json, object, info, roi, BE_RIGHT, output);
     }
 }
 
@@ -204,10 +240,9 @@ be_status be_answer_prediction(const be_model *model, size_t subject, const be_a
     be_answer_add_unverified(&json, described, model, info);
     add_image(&json, json.root, model, image);
     for (int h = BE_LEFT; h < BE_HEMISPHERES && options->vertices && status == BE_OK; h++)
-        status = add_hemisphere(&json, json.root, info, (be_hemisphere)h,
-                                output->vertices + (h == BE_LEFT ? 0 : info->n_vertices[BE_LEFT]), options->only, error);
+        status = add_hemisphere(&json, json.root, info, (be_hemisphere)h, output, options->only, error);
     if (options->rois)
-        add_rois(&json, json.root, info, output->vertices, options->only);
+        add_rois(&json, json.root, info, output, options->only);
     if (options->maps)
         be_answer_add_maps(&json, json.root, info, image, options->maps);
     if (timing)

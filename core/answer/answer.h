@@ -44,8 +44,12 @@ typedef struct be_answer_timing {
     double decode, queue, backbone, encoder, total;
 } be_answer_timing;
 
-/* One prediction as a JSON object on one line; `output` holds the vertices. `timing` may be NULL. *text is to be freed with
- * free(). */
+/* BE_OK when a subject's predictions have a spread over runs; BE_ERROR_UNSUPPORTED for one of a single run, whose spread is not
+ * zero but unknown. */
+be_status be_answer_check_spread(const be_subject_info *info, be_error *error);
+
+/* One prediction as a JSON object on one line; `output` holds the vertices and, when it is wanted, their spread. `timing` may be
+ * NULL. *text is to be freed with free(). */
 be_status be_answer_prediction(const be_model *model, size_t subject, const be_answer_image *image, const be_output *output,
                                const be_answer_options *options, const be_answer_timing *timing, char **text,
                                be_error *error);
