@@ -86,7 +86,8 @@ static be_status count_answers(request *it, const request_image *image, const bo
     size_t bytes = 0;
     for (size_t s = 0; s < it->query.n_subjects; s++) {
         answer_size size = measure(it, image, s);
-        bytes += (sizeof(float) + TEXT_A_FLOAT) * (size.vertices + size.spread + size.maps) + sizeof(float) * (size.attention + size.heads + size.features);
+        size_t told = size.vertices + size.spread + size.maps, kept = size.attention + size.heads + size.features;
+        bytes += sizeof(float) * (told + kept) + TEXT_A_FLOAT * told;
     }
     return body_count_bytes(it, bytes, limits, error);
 }

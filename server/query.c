@@ -201,7 +201,8 @@ static be_status read_maps(request *it, const char *rois, const char *vertices, 
     for (size_t s = 0; s < query->n_subjects && status == BE_OK; s++) {
         const be_subject_info *info = engine_subject_info(it->engine, query->subjects[s]);
         be_map_selection *to = &query->maps[s];
-        *to = (be_map_selection){.hemispheres = {query->hemispheres[BE_LEFT], query->hemispheres[BE_RIGHT]}, .heads = query->heads};
+        *to = (be_map_selection){.heads = query->heads};
+        memcpy(to->hemispheres, query->hemispheres, sizeof to->hemispheres);
         status = rois ? be_map_select_rois(info, rois, to, error) : be_map_select_vertices(info, vertices, to, error);
     }
     query->with_maps = true;

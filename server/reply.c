@@ -117,8 +117,9 @@ static be_status write_maps(request *it, be_error *error)
     size_t patch = be_model_backbone(engine_model(it->engine, subject->model))->patch;
     bool png = it->query.format == FORMAT_PNG;
     unsigned char *bytes;
-    be_status status = png ? be_answer_attention_png(info, patch, &image->about, &image->input, &maps, &bytes, &it->answer.size, error)
-                           : be_answer_attention_npy(info, &image->about, &maps, &bytes, &it->answer.size, error);
+    size_t *size = &it->answer.size;
+    be_status status = png ? be_answer_attention_png(info, patch, &image->about, &image->input, &maps, &bytes, size, error)
+                           : be_answer_attention_npy(info, &image->about, &maps, &bytes, size, error);
     if (status != BE_OK)
         return status;
     it->answer.bytes = (char *)bytes;

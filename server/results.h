@@ -1,5 +1,5 @@
-/* Predictions that are still held for GET /attention: what their maps are made from and the picture, newest used first, bounded in
- * bytes. All calls may come from any thread.
+/* Predictions that are still held for GET /attention: what their maps are made from and the picture, newest used first, bounded
+ * in bytes. All calls may come from any thread.
  */
 #ifndef BRAINENCD_RESULTS_H
 #define BRAINENCD_RESULTS_H

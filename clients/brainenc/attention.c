@@ -19,7 +19,7 @@ static const char help[] =
     "                      [ROIs][hemispheres][rows][columns], with --heads all [ROIs][hemispheres][heads][rows][columns],\n"
     "                      of vertices without [hemispheres]; FILE.json; without -o the JSON goes to standard output\n\n"
     "example: brainenc attention a.png --roi FBA --backbone dinov2_vitb14_pretrain.pth --subject subj01.safetensors -o fba.png\n"
-    "         brainenc attention a.png --vertex lh:1234 --backbone dinov2_vitb14_pretrain.pth --subject voxels.safetensors -o v.png\n";
+    "         brainenc attention a.png --vertex lh:1234 --backbone dinov2_vitb14_pretrain.pth --subject voxels.safetensors\n";
 
 /* What is asked, and what was computed. */
 typedef struct job {
@@ -127,14 +127,14 @@ static be_status make_floats(float **out, size_t count, be_error *error)
 static be_status make_room(job *self, be_error *error)
 {
     const be_subject_info *info = subject_info(self);
-    const be_model *model = self->engine.model;
     size_t cells = self->picture.about.rows * self->picture.about.columns, sheets = be_map_selection_sheets(info, &self->asked);
     be_output *answer = &self->answer;
     be_status status = make_floats(&self->values, be_map_selection_count(&self->asked) * sheets * cells, error);
     if (status != BE_OK)
         return status;
+    size_t layers = be_session_layers(self->engine.session, 0);
     if (info->by_vertex)
-        return make_floats(&answer->features, be_session_layers(self->engine.session, 0) * cells * be_model_backbone(model)->channels, error);
+        return make_floats(&answer->features, layers * cells * be_model_backbone(self->engine.model)->channels, error);
     return make_floats(self->asked.heads ? &answer->attention_heads : &answer->attention, sheets * info->maps * cells, error);
 }
 
@@ -149,8 +149,8 @@ static be_status compute(job *self, be_error *error)
         status = be_session_predict(self->engine.session, &self->picture.input, 1, &self->answer, NULL, error);
     if (status != BE_OK)
         return status;
-    const be_map_source source = {.info = subject_info(self), .output = &self->answer, .rows = about->rows, .columns = about->columns,
-                                  .session = self->engine.session};
+    const be_map_source source = {.info = subject_info(self), .output = &self->answer, .rows = about->rows,
+                                  .columns = about->columns, .session = self->engine.session};
     return be_maps_compute(&source, &self->asked, self->values, error);
 }
 
@@ -163,8 +163,8 @@ static be_status make_file(const job *self, unsigned char **bytes, size_t *size,
     const be_model *model = self->engine.model;
     char *text;
     if (self->output && ends_with(self->output, ".png"))
-        return be_answer_attention_png(subject_info(self), be_model_backbone(model)->patch, about, &self->picture.input, &maps, bytes, size,
-                                       error);
+        return be_answer_attention_png(subject_info(self), be_model_backbone(model)->patch, about, &self->picture.input, &maps,
+                                       bytes, size, error);
     if (self->output && ends_with(self->output, ".npy"))
         return be_answer_attention_npy(subject_info(self), about, &maps, bytes, size, error);
     be_status status = be_answer_attention(model, 0, about, &maps, &text, error);

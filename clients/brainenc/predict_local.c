@@ -179,8 +179,8 @@ be_status predict_local_json(const predict_job *job, size_t subject, const predi
     be_answer_timing times = {.decode = from->decode_ms, .backbone = 1e3 * answer->timing->backbone,
                               .encoder = 1e3 * answer->timing->encoder};
     times.total = times.decode + times.backbone + times.encoder;
-    status = be_answer_prediction(job->local->engine.model, subject, &from->about, &answer->outputs[subject], &options, &times, text,
-                                  error);
+    status = be_answer_prediction(job->local->engine.model, subject, &from->about, &answer->outputs[subject], &options, &times,
+                                  text, error);
     free(values);
     return status;
 }

@@ -54,10 +54,10 @@ be_status be_answer_prediction(const be_model *model, size_t subject, const be_a
                                const be_answer_options *options, const be_answer_timing *timing, char **text,
                                be_error *error);
 
-/* Maps as a JSON object on one line: {"id", "subject", "grid", "maps"}; the weights of a map that is none are null. *text is to be
- * freed with free(). */
-be_status be_answer_attention(const be_model *model, size_t subject, const be_answer_image *image, const be_answer_maps *maps, char **text,
-                              be_error *error);
+/* Maps as a JSON object on one line: {"id", "subject", "grid", "maps"}; the weights of a map that is none are null. *text is
+ * to be freed with free(). */
+be_status be_answer_attention(const be_model *model, size_t subject, const be_answer_image *image, const be_answer_maps *maps,
+                              char **text, be_error *error);
 
 /* The same maps as an .npy file: float32 [groups][hemispheres][rows][columns], of vertices [vertices][rows][columns]; with single
  * heads [heads] comes before the rows. A map that is none is NaN. *bytes is to be freed with free(). */

@@ -26,7 +26,8 @@ be_status be_answer_attention_npy(const be_subject_info *info, const be_answer_i
                                   unsigned char **bytes, size_t *size, be_error *error)
 {
     size_t shape[5], length, dimensions = shape_of(info, image, maps->asked, shape);
-    size_t floats = be_map_selection_count(maps->asked) * be_map_selection_sheets(info, maps->asked) * image->rows * image->columns;
+    size_t cells = image->rows * image->columns;
+    size_t floats = be_map_selection_count(maps->asked) * be_map_selection_sheets(info, maps->asked) * cells;
     char header[BE_NPY_HEADER_MAX];
     void *file;
     be_status status = be_npy_header(header, &length, BE_DTYPE_F32, dimensions, shape, error);

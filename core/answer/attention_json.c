@@ -32,7 +32,8 @@ static cJSON *add_label(be_json *json, cJSON *list, const be_subject_info *info,
     return object;
 }
 
-void be_answer_add_maps(be_json *json, cJSON *to, const be_subject_info *info, const be_answer_image *image, const be_answer_maps *maps)
+void be_answer_add_maps(be_json *json, cJSON *to, const be_subject_info *info, const be_answer_image *image,
+                        const be_answer_maps *maps)
 {
     size_t cells = image->rows * image->columns, sheets = be_map_selection_sheets(info, maps->asked);
     be_answer_add_pair(json, to, "grid", image->rows, image->columns);
@@ -49,8 +50,8 @@ void be_answer_add_maps(be_json *json, cJSON *to, const be_subject_info *info, c
     }
 }
 
-be_status be_answer_attention(const be_model *model, size_t subject, const be_answer_image *image, const be_answer_maps *maps, char **text,
-                              be_error *error)
+be_status be_answer_attention(const be_model *model, size_t subject, const be_answer_image *image, const be_answer_maps *maps,
+                              char **text, be_error *error)
 {
     const be_subject_info *info = be_subject_get_info(be_model_subject(model, subject));
     be_json json = be_json_begin();

@@ -13,7 +13,8 @@ be_status be_map_check_subject(const be_subject_info *info, be_error *error)
 {
     if (info->heads > 0)
         return BE_OK;
-    return be_fail(error, BE_ERROR_UNSUPPORTED, "%s has no attention maps: its %s encoder has no queries", info->name, info->encoder);
+    return be_fail(error, BE_ERROR_UNSUPPORTED, "%s has no attention maps: its %s encoder has no queries", info->name,
+                   info->encoder);
 }
 
 be_status be_map_select_rois(const be_subject_info *info, const char *names, be_map_selection *selection, be_error *error)
@@ -31,13 +32,13 @@ static be_status parse_vertex(const be_subject_info *info, const char *name, siz
     bool right = strncmp(name, "rh:", PREFIX) == 0, side = right || strncmp(name, "lh:", PREFIX) == 0;
     size_t digits = side ? strspn(name + PREFIX, "0123456789") : 0, number = 0;
     if (digits == 0 || digits + PREFIX != length)
-        return be_fail(error, BE_ERROR_ARGUMENT, "vertex: '%.*s' is neither lh:NUMBER nor rh:NUMBER; the numbers of %s are below %zu (lh) "
-                       "and %zu (rh)", shown, name, info->name, sizes[BE_LEFT], sizes[BE_RIGHT]);
+        return be_fail(error, BE_ERROR_ARGUMENT, "vertex: '%.*s' is neither lh:NUMBER nor rh:NUMBER; the numbers of %s are below "
+                       "%zu (lh) and %zu (rh)", shown, name, info->name, sizes[BE_LEFT], sizes[BE_RIGHT]);
     for (size_t i = 0; i < digits && digits <= MOST_DIGITS; i++)
         number = number * 10 + (size_t)(name[PREFIX + i] - '0');
     if (digits > MOST_DIGITS || number >= sizes[right ? BE_RIGHT : BE_LEFT])
-        return be_fail(error, BE_ERROR_NOT_FOUND, "vertex: there is no '%.*s', the numbers of %s are below %zu (lh) and %zu (rh)", shown,
-                       name, info->name, sizes[BE_LEFT], sizes[BE_RIGHT]);
+        return be_fail(error, BE_ERROR_NOT_FOUND, "vertex: there is no '%.*s', the numbers of %s are below %zu (lh) and %zu (rh)",
+                       shown, name, info->name, sizes[BE_LEFT], sizes[BE_RIGHT]);
     *vertex = (uint32_t)(number + (right ? sizes[BE_LEFT] : 0));
     return BE_OK;
 }
@@ -74,8 +75,8 @@ be_status be_map_select_vertices(const be_subject_info *info, const char *names,
     void *memory;
     be_status status = be_map_check_subject(info, error);
     if (status == BE_OK && !info->by_vertex)
-        status = be_fail(error, BE_ERROR_UNSUPPORTED, "vertex: %s has a map of each ROI, none of a vertex (its readout is %s): name a roi",
-                         info->name, info->readout);
+        status = be_fail(error, BE_ERROR_UNSUPPORTED, "vertex: %s has a map of each ROI, none of a vertex (its readout is %s): "
+                         "name a roi", info->name, info->readout);
     if (status == BE_OK)
         status = be_allocate(&memory, BE_MOST_MAP_VERTICES, sizeof(uint32_t), "a list of vertices", error);
     if (status != BE_OK)
@@ -148,8 +149,8 @@ be_status be_map_check_picture(const be_subject_info *info, const be_map_selecti
     for (size_t i = 0; i < be_map_selection_count(selection); i++) {
         be_map_label label = be_map_label_of(info, selection, i);
         if (label.none)
-            return be_fail(error, BE_ERROR_NOT_FOUND, "roi: %s has no vertex in the %s hemisphere of %s, and so no map there", label.group->name,
-                           label.hemisphere == BE_LEFT ? "left" : "right", info->name);
+            return be_fail(error, BE_ERROR_NOT_FOUND, "roi: %s has no vertex in the %s hemisphere of %s, and so no map there",
+                           label.group->name, label.hemisphere == BE_LEFT ? "left" : "right", info->name);
     }
     return BE_OK;
 }
@@ -157,7 +158,8 @@ be_status be_map_check_picture(const be_subject_info *info, const be_map_selecti
 /* --- computing ------------------------------------------------------------------------------------ */
 
 /* out[cells] = the mean of the maps of the group's members. `attention` is [info->maps][cells]. */
-static void average_members(const be_subject_info *info, const be_map_label *label, const float *attention, size_t cells, float *out)
+static void average_members(const be_subject_info *info, const be_map_label *label, const float *attention, size_t cells,
+                            float *out)
 {
     size_t first = label->hemisphere == BE_LEFT ? 0 : info->maps / 2;
     memset(out, 0, cells * sizeof *out);
@@ -169,7 +171,8 @@ static void average_members(const be_subject_info *info, const be_map_label *lab
 }
 
 /* The vertices of a group in the whole numbering, each once; to be freed. */
-static be_status list_vertices(const be_subject_info *info, const be_map_label *label, uint32_t **vertices, size_t *count, be_error *error)
+static be_status list_vertices(const be_subject_info *info, const be_map_label *label, uint32_t **vertices, size_t *count,
+                               be_error *error)
 {
     be_roi_group group = *label->group;
     const be_roi_selection alone = {1, &group};
@@ -180,15 +183,15 @@ static be_status list_vertices(const be_subject_info *info, const be_map_label *
 }
 
 /* `mean` is room for a map that nobody asked for when each head's are. */
-static be_status average_vertices(const be_map_source *source, const uint32_t *vertices, size_t count, bool heads, float *mean, float *out,
-                                  be_error *error)
+static be_status average_vertices(const be_map_source *source, const uint32_t *vertices, size_t count, bool heads, float *mean,
+                                  float *out, be_error *error)
 {
-    return be_session_maps(source->session, source->subject, source->output->features, source->rows, source->columns, vertices, count,
-                           heads ? mean : out, heads ? out : NULL, error);
+    return be_session_maps(source->session, source->subject, source->output->features, source->rows, source->columns, vertices,
+                           count, heads ? mean : out, heads ? out : NULL, error);
 }
 
-static be_status compute_by_vertex(const be_map_source *source, const be_map_selection *selection, size_t index, float *mean, float *out,
-                                   be_error *error)
+static be_status compute_by_vertex(const be_map_source *source, const be_map_selection *selection, size_t index, float *mean,
+                                   float *out, be_error *error)
 {
     size_t count = 0, cells = source->rows * source->columns;
     be_map_label label = be_map_label_of(source->info, selection, index);

@@ -1,4 +1,4 @@
-/* Whose attention maps are asked for, and their numbers: of ROIs, or of single vertices where the readout has a query a vertex. */
+/* Whose attention maps are asked for, and their numbers: of ROIs, or of vertices where the readout has a query for each. */
 #ifndef BRAINENC_ANSWER_MAP_SELECTION_H
 #define BRAINENC_ANSWER_MAP_SELECTION_H
 
@@ -52,10 +52,9 @@ typedef struct be_map_source {
     size_t subject;          /* of the session's model */
 } be_map_source;
 
-/* values [be_map_selection_count][be_map_selection_sheets][rows * columns]: of a group the mean of its members' maps; by vertex the
- * mean over the group's vertices in the hemisphere, each once, and NaN where there is none. Each map sums to 1. By vertex that is a
- * product and a softmax over the tokens for each vertex of each group (all ROIs at 31 x 31 tokens: a good second a layer on two
- * cores), plus the tokens' keys for each map. */
+/* values [be_map_selection_count][be_map_selection_sheets][rows * columns]: of a group the mean of its members' maps; by vertex
+ * the mean over the group's vertices in the hemisphere, each once, and NaN where there is none. Each map sums to 1. By vertex
+ * the cost is a product and a softmax over the tokens for each vertex of each group, and the tokens' keys for each map. */
 be_status be_maps_compute(const be_map_source *source, const be_map_selection *selection, float *values, be_error *error);
 
 #endif

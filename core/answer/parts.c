@@ -26,7 +26,8 @@ void be_answer_add_pair(be_json *json, cJSON *to, const char *key, size_t first,
     be_json_number(json, pair, NULL, (double)second);
 }
 
-be_status be_answer_add_identity(be_json *json, const be_model *model, size_t subject, const be_answer_image *image, be_error *error)
+be_status be_answer_add_identity(be_json *json, const be_model *model, size_t subject, const be_answer_image *image,
+                                 be_error *error)
 {
     char id[BE_ID_SIZE];
     const be_subject_info *info = be_subject_get_info(be_model_subject(model, subject));

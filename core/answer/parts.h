@@ -12,10 +12,12 @@ void be_answer_add_floats(be_json *json, cJSON *to, const char *key, const float
 void be_answer_add_pair(be_json *json, cJSON *to, const char *key, size_t first, size_t second);
 
 /* What every answer begins with: "id", "subject", "demo". */
-be_status be_answer_add_identity(be_json *json, const be_model *model, size_t subject, const be_answer_image *image, be_error *error);
+be_status be_answer_add_identity(be_json *json, const be_model *model, size_t subject, const be_answer_image *image,
+                                 be_error *error);
 /* "unverified": what no golden case covers; left out when there is nothing. */
 void be_answer_add_unverified(be_json *json, cJSON *to, const be_model *model, const be_subject_info *info);
 /* "grid" and "maps". */
-void be_answer_add_maps(be_json *json, cJSON *to, const be_subject_info *info, const be_answer_image *image, const be_answer_maps *maps);
+void be_answer_add_maps(be_json *json, cJSON *to, const be_subject_info *info, const be_answer_image *image,
+                        const be_answer_maps *maps);
 
 #endif

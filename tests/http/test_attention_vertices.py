@@ -14,9 +14,10 @@ ROIS = {name: masks for name, _, masks in tool_support.read_rois(CASE / "algonau
 def files(tmp_path_factory):
     """Subject files: by vertex of layer 1 and 3, both as one ensemble, and others."""
     folder = tmp_path_factory.mktemp("vertices")
-    for name, case, data in (("voxels", "variants/voxels", CASE / "algonauts/subj01"), ("static", "variants/spatial_voxels", TINY),
-                             ("linear", "variants/linear_q", TINY), ("rois", "variants/dinov2q_enc3", CASE / "algonauts/subj01")):
-        _run_tool("import", GOLDEN / case / "checkpoint.pth", "--data", data, "-o", folder / f"{name}.safetensors")
+    large = CASE / "algonauts/subj01"
+    for name, case, data in (("voxels", "voxels", large), ("static", "spatial_voxels", TINY), ("linear", "linear_q", TINY),
+                             ("rois", "dinov2q_enc3", large)):
+        _run_tool("import", GOLDEN / "variants" / case / "checkpoint.pth", "--data", data, "-o", folder / f"{name}.safetensors")
     voxels, layers = folder / "voxels.safetensors", [{"layer": 1}, {"layer": 3}]
     zeros = [{"lh": np.zeros((n, LEFT)), "rh": np.zeros((n, RIGHT))} for n in (1, 2)]
     tool_support.join_members([voxels], folder / "deep.safetensors", zeros[0], layers[1:])
@@ -45,7 +46,8 @@ def maps_of(daemon, vertices, body=None, **options):
     """[vertices][rows][columns], asked as many at a time as may be."""
     more = "".join(f"&{key}={value}" for key, value in options.items())
     names = [",".join(map(name_of, vertices[i:i + 64])) for i in range(0, len(vertices), 64)]
-    return np.concatenate([daemon.post(f"/attention?vertex={part}&format=npy{more}", body or picture()).array() for part in names])
+    answers = [daemon.post(f"/attention?vertex={part}&format=npy{more}", body or picture()) for part in names]
+    return np.concatenate([answer.array() for answer in answers])
 
 
 def test_maps_are_the_published_programs(daemon):

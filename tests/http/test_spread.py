@@ -37,7 +37,8 @@ def wanted_spread(side):
     """[images][vertices]: the standard deviation over runs of each run's own combination of layers."""
     corr = scores(side).reshape(2, 2, -1).mean(axis=0)  # [layers][vertices], over runs
     share = np.exp(40 * corr) / np.exp(40 * corr).sum(axis=0)
-    each = np.load(ENSEMBLE / f"expected/{side}_pred_each.npy").astype(np.float64).reshape(2, 2, 2, -1)  # [run][layer][image][vertex]
+    each = np.load(ENSEMBLE / f"expected/{side}_pred_each.npy").astype(np.float64)
+    each = each.reshape(2, 2, 2, -1)  # [runs][layers][images][vertices]
     return (each * share[None, :, None]).sum(axis=1).std(axis=0, ddof=1)
 
 

@@ -185,7 +185,8 @@ def write_safetensors(path, tensors, metadata):
         header[name] = {"dtype": names[str(values.dtype)], "shape": list(values.shape), "data_offsets": [at, at + values.nbytes]}
         at += values.nbytes
     text = json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(np.ascontiguousarray(it).tobytes() for it in tensors.values()))
+    data = b"".join(np.ascontiguousarray(values).tobytes() for values in tensors.values())
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
 
 
 def join_members(files, path, scores, changes=()):

@@ -39,7 +39,8 @@ def test_maps_are_the_published_programs(tool, voxels, tmp_path):
 
 def test_a_roi_is_the_mean_over_its_vertices(tool, voxels, tmp_path):
     vertices = np.flatnonzero(ROIS["FBA-1"]["lh"] | ROIS["FBA-2"]["lh"])
-    each = [maps_npy(tool, tmp_path, *voxels, "--vertex", names(part)) for part in np.array_split(vertices, -(-len(vertices) // 64))]
+    parts = np.array_split(vertices, -(-len(vertices) // 64))
+    each = [maps_npy(tool, tmp_path, *voxels, "--vertex", names(part)) for part in parts]
     found = maps_npy(tool, tmp_path, *voxels, "--roi", "FBA,mTL-faces", "--hemi", "lh")
     assert found.shape == (2, 1, 31, 31)
     assert np.abs(found[0, 0] - np.concatenate(each).astype(np.float64).mean(axis=0)).max() <= ATTENTION_TOLERANCE
