@@ -1,9 +1,11 @@
 """spread=true: how far an ensemble's runs lie apart."""
+import json
+
 import numpy as np
 import pytest
 
 from conftest import _run_tool
-from support import CASE, GOLDEN, PREDICTION_TOLERANCE, Daemon, form, picture, tool_support
+from support import CASE, GOLDEN, PICTURES, PREDICTION_TOLERANCE, Daemon, form, picture, tool_support
 
 ENSEMBLE = GOLDEN / "ensemble"
 MODELS = [(run, layer) for run in (1, 2) for layer in (1, 3)]
@@ -76,3 +78,10 @@ def test_of_a_single_run_it_is_not_known(daemon):
     told = {one["name"]: one for one in daemon.get("/subjects").json()["subjects"]}
     assert (told["ensemble"]["runs"], told["ensemble"]["layers"], told["single"]["runs"]) == (2, [1, 3], 1)
     assert "layers" not in told["single"]
+
+
+def test_the_client_asks_for_it(daemon, tmp_path):
+    out, server = tmp_path / "out.json", f"http://127.0.0.1:{daemon.port}"
+    _run_tool("predict", PICTURES / "a_425.png", "--server", server, "--subject", "ensemble", "--spread", "-o", out)
+    saved, found = json.loads(out.read_text())["predictions"][0], daemon.post("/predict?spread=true", picture()).json()
+    assert (saved["lh"], saved["rh"], saved["rois"]) == (found["lh"], found["rh"], found["rois"])
