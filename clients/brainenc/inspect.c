@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clients/brainenc/members_text.h"
 #include "clients/brainenc/tool.h"
 #include "core/base/utf8.h"
 #include "core/files/json.h"
@@ -10,11 +11,12 @@
 #include "core/files/npy.h"
 #include "core/files/tensor_file.h"
 #include "core/subject/checkpoint.h"
+#include "core/subject/quality.h"
 
 static const char help[] =
     "usage: brainenc inspect FILE... [--json] [--tensors] [--backbone-heads N]\n\n"
     "Says what a file is, what it predicts and what is missing: a checkpoint of the authors' program, a backbone, a subject\n"
-    "file, any other .pth or .safetensors, an .npy array, a picture. Nothing is executed. A subject is opened as for a\n"
+    "file, any other .pth or .safetensors, an .npy array, a picture. Nothing is executed. A subject is checked as for a\n"
     "prediction, so that what is said of it holds; of other models no weights are read.\n\n"
     "  --json              one JSON object a file, one a line\n"
     "  --tensors           names, types and shapes of all tensors too\n"
@@ -171,24 +173,58 @@ static be_status describe_backbone(const char *path, size_t heads, report *to, b
     return BE_OK;
 }
 
+/* Layers and runs. */
+static be_status tell_members(report *to, const be_subject_info *info, be_error *error)
+{
+    be_text text = {0};
+    add_members(&text, info);
+    be_status status = be_text_finish(&text, error);
+    if (status == BE_OK)
+        tell_format(to, "features", "%s, %s, %zu channels", be_features_name(info->member[0].tap.features), text.bytes, info->channels);
+    free(text.bytes);
+    return status;
+}
+
+/* What is known of how good it is: correlations a vertex, the noise ceiling, and what training itself recorded. */
+static void tell_quality(report *to, const be_subject *subject)
+{
+    static const char *const keys[] = {"lh quality", "rh quality"};
+    const be_subject_info *info = be_subject_get_info(subject);
+    if (info->members == 1 && info->member[0].has_validation)
+        tell_format(to, "validation", "%.4f mean correlation, as training recorded it", info->member[0].validation);
+    for (int h = BE_LEFT; h < BE_HEMISPHERES; h++) {
+        be_quality quality;
+        char ceiling[80] = "";
+        if (!be_subject_validation(subject, (be_hemisphere)h))
+            continue;
+        be_quality_of(subject, (be_hemisphere)h, NULL, 0, &quality);
+        if (quality.explainable > 0)
+            snprintf(ceiling, sizeof ceiling, "; noise ceiling %.4f, encoding accuracy %.4f", quality.ceiling, quality.accuracy);
+        tell_format(to, keys[h], "%.4f mean validation correlation%s%s", quality.correlation,
+                    info->members > 1 ? " (estimated from the members')" : "", ceiling);
+    }
+}
+
 static be_status describe_subject(const char *path, report *to, be_error *error)
 {
     be_subject *subject;
-    be_status status = be_subject_open(path, &subject, error);
+    be_status status = be_subject_inspect(path, &subject, error);
     if (status != BE_OK)
         return status;
     const be_subject_info *info = be_subject_get_info(subject);
     begin(to, path, info->demo ? "a subject (demo: random weights)" : "a subject");
     tell(to, "subject", info->name);
-    tell_format(to, "features", "%s, layer %zu, %zu channels", be_features_name(info->member[0].tap.features), info->member[0].tap.layer,
-                info->channels);
-    tell_format(to, "encoder", "%s, %zu heads; %s, %zu queries; %zu member", info->encoder, info->heads, info->readout,
-                info->queries, info->members);
+    status = tell_members(to, info, error);
+    tell_format(to, "encoder", "%s, %zu heads; %s, %zu queries", info->encoder, info->heads, info->readout, info->queries);
     tell_format(to, "predicts", "%zu left and %zu right vertices, %s", info->n_vertices[BE_LEFT], info->n_vertices[BE_RIGHT],
                 info->units);
     tell_format(to, "images", "%zu x %zu pixels", info->image_size, info->image_size);
-    if (info->member[0].has_validation)
-        tell_format(to, "validation", "%.4f mean correlation, as training recorded it", info->member[0].validation);
+    if (*info->training_set)
+        tell(to, "trained on", info->training_set);
+    if (*info->date)
+        tell_format(to, "checkpoint", "of %s", info->date);
+    tell_quality(to, subject);
+    tell(to, "storage", info->storage);
     tell(to, "weights", info->weights_hash);
     if (*info->unverified)
         tell(to, "unverified", info->unverified);
@@ -198,7 +234,7 @@ static be_status describe_subject(const char *path, report *to, be_error *error)
                     info->rois.rois[r].n_vertices[BE_RIGHT], *info->rois.rois[r].family ? ", " : "", info->rois.rois[r].family);
     to->section = to->json.root;
     be_subject_close(subject);
-    return BE_OK;
+    return status;
 }
 
 static be_status describe_npy(const be_mapped_file *file, const char *path, report *to, be_error *error)

@@ -99,6 +99,23 @@ static float bfloat_to_f32(uint16_t bfloat)
     return float_of_bits((uint32_t)bfloat << 16);
 }
 
+/* A bfloat16 is the upper half of a float: adding half a unit of its last place carries into it, in an exponent too. */
+static uint16_t f32_to_bfloat(float value)
+{
+    uint32_t bits;
+    LOAD(bits, &value);
+    if ((bits & 0x7fffffffu) > 0x7f800000u)
+        return (uint16_t)(bits >> 16 | 0x40u); /* a NaN whose payload lay in the lower half must not become infinity */
+    uint32_t odd = bits >> 16 & 1u;
+    return (uint16_t)((bits + 0x7fffu + odd) >> 16);
+}
+
+void be_f32_to_bf16(const float *values, size_t count, uint16_t *out)
+{
+    for (size_t i = 0; i < count; i++)
+        out[i] = f32_to_bfloat(values[i]);
+}
+
 static bool element_to_i64(be_dtype dtype, const unsigned char *from, int64_t *out)
 {
     switch (dtype) {

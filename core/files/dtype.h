@@ -19,6 +19,9 @@ bool be_dtype_is_float(be_dtype dtype);
 /* f16, bf16 and f32 are widened exactly, f64 and integers rounded to nearest; a bool is 0 or 1. */
 void be_dtype_to_f32(be_dtype dtype, const void *values, size_t count, float *out);
 
+/* The bfloat16 nearest to each value, a tie to the even one: what is beyond the largest becomes infinity, NaN stays NaN. */
+void be_f32_to_bf16(const float *values, size_t count, uint16_t *out);
+
 /* For bools and integers. False when an unsigned value does not fit. */
 bool be_dtype_to_i64(be_dtype dtype, const void *values, size_t count, int64_t *out);
 

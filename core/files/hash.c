@@ -1,15 +1,10 @@
 #include "core/files/hash.h"
 
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include <openssl/evp.h>
 
-#include "core/base/memory.h"
-
-enum { PIECE = 1 << 20 };
+enum { PIECE = 4 << 20 };
 
 static be_status write_digest(EVP_MD_CTX *context, char hash[BE_HASH_SIZE], be_error *error)
 {
@@ -43,35 +38,29 @@ be_status be_hash_bytes(const void *bytes, size_t size, char hash[BE_HASH_SIZE],
     return status;
 }
 
-/* Read in pieces, not mapped: a mapped file counts as resident memory. */
-static be_status hash_stream(FILE *stream, const char *path, char hash[BE_HASH_SIZE], be_error *error)
+be_status be_hash_mapped(const be_mapped_file *file, char hash[BE_HASH_SIZE], be_error *error)
 {
-    void *piece;
-    EVP_MD_CTX *context = NULL;
-    be_status status = be_allocate(&piece, PIECE, 1, "a piece of a file", error);
-    if (status != BE_OK)
-        return status;
-    status = begin(&context, error);
-    for (size_t size; status == BE_OK && (size = fread(piece, 1, PIECE, stream)) > 0;) {
-        if (EVP_DigestUpdate(context, piece, size) != 1)
+    EVP_MD_CTX *context;
+    be_status status = begin(&context, error);
+    for (size_t at = 0, size; at < file->size && status == BE_OK; at += size) {
+        size = file->size - at < PIECE ? file->size - at : PIECE;
+        if (EVP_DigestUpdate(context, file->bytes + at, size) != 1)
             status = be_fail(error, BE_ERROR_MEMORY, "libcrypto could not compute a SHA-256");
+        be_mapped_file_release(file->bytes + at, size);
     }
-    if (status == BE_OK && ferror(stream))
-        status = be_fail(error, BE_ERROR_IO, "%s: cannot be read: %s", path, strerror(errno));
     if (status == BE_OK)
         status = write_digest(context, hash, error);
     EVP_MD_CTX_free(context);
-    free(piece);
     return status;
 }
 
 be_status be_hash_file(const char *path, char hash[BE_HASH_SIZE], be_error *error)
 {
-    FILE *stream = fopen(path, "rbe");
-    if (!stream)
-        return be_fail(error, errno == ENOENT ? BE_ERROR_NOT_FOUND : errno == ENOMEM ? BE_ERROR_MEMORY : BE_ERROR_IO,
-                       "%s: cannot be read: %s", path, strerror(errno));
-    be_status status = hash_stream(stream, path, hash, error);
-    fclose(stream);
+    be_mapped_file file;
+    be_status status = be_mapped_file_open(path, &file, error);
+    if (status != BE_OK)
+        return status;
+    status = be_hash_mapped(&file, hash, error);
+    be_mapped_file_close(&file);
     return status;
 }

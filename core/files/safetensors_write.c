@@ -87,24 +87,58 @@ static be_status check_sources(const char *path, const be_tensor_source *tensors
     return be_tensor_sources_check(path, tensors, n_tensors, error);
 }
 
-static be_status write_file(const char *path, const be_buffer *header, const be_tensor_source *tensors,
-                            size_t n_tensors, be_error *error)
+/* What is to be written. */
+typedef struct content {
+    const be_tensor_source *tensors;
+    size_t n_tensors;
+    const be_tensor_reader *reader; /* NULL: all tensors have data */
+} content;
+
+/* Room for the largest tensor that is read. */
+static be_status make_room(const content *what, void **room, be_error *error)
+{
+    size_t largest = 0;
+    for (size_t i = 0; i < what->n_tensors; i++) {
+        size_t size = what->tensors[i].data ? 0 : be_tensor_source_size(&what->tensors[i]);
+        largest = size > largest ? size : largest;
+    }
+    return be_allocate_aligned(room, largest, 1, "a tensor to be written", error);
+}
+
+static be_status write_tensors(be_atomic_file *file, const content *what, be_error *error)
+{
+    void *room = NULL;
+    be_status status = what->reader ? make_room(what, &room, error) : BE_OK;
+    for (size_t i = 0; i < what->n_tensors && status == BE_OK; i++) {
+        const void *data = what->tensors[i].data;
+        if (!data && what->reader) {
+            status = what->reader->read(what->reader->context, i, room, error);
+            data = room;
+        }
+        if (status == BE_OK)
+            status = be_atomic_file_write(file, data, be_tensor_source_size(&what->tensors[i]), error);
+    }
+    free(room);
+    return status;
+}
+
+static be_status write_file(const char *path, const be_buffer *header, const content *what, be_error *error)
 {
     be_atomic_file *file = NULL;
     be_status status = be_atomic_file_create(path, &file, error);
     if (status != BE_OK)
         return status;
     status = be_atomic_file_write(file, header->bytes, header->size, error);
-    for (size_t i = 0; i < n_tensors && status == BE_OK; i++)
-        status = be_atomic_file_write(file, tensors[i].data, be_tensor_source_size(&tensors[i]), error);
+    if (status == BE_OK)
+        status = write_tensors(file, what, error);
     if (status == BE_OK)
         return be_atomic_file_commit(file, error);
     be_atomic_file_discard(file);
     return status;
 }
 
-be_status be_safetensors_write(const char *path, const be_tensor_source *tensors, size_t n_tensors,
-                               const be_text_pair *metadata, size_t n_metadata, be_error *error)
+be_status be_safetensors_stream(const char *path, const be_tensor_source *tensors, size_t n_tensors, const be_tensor_reader *reader,
+                                const be_text_pair *metadata, size_t n_metadata, be_error *error)
 {
     be_buffer header = {0};
     char *json = NULL;
@@ -116,8 +150,14 @@ be_status be_safetensors_write(const char *path, const be_tensor_source *tensors
     if (status == BE_OK)
         status = make_header(path, json, &header, error);
     if (status == BE_OK)
-        status = write_file(path, &header, tensors, n_tensors, error);
+        status = write_file(path, &header, &(content){tensors, n_tensors, reader}, error);
     free(json);
     free(header.bytes);
     return status;
+}
+
+be_status be_safetensors_write(const char *path, const be_tensor_source *tensors, size_t n_tensors,
+                               const be_text_pair *metadata, size_t n_metadata, be_error *error)
+{
+    return be_safetensors_stream(path, tensors, n_tensors, NULL, metadata, n_metadata, error);
 }

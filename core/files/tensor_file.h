@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "core/base/error.h"
+#include "core/files/hash.h"
 #include "core/files/value.h"
 
 enum { BE_TENSOR_MAX_DIMS = 8 };
@@ -69,6 +70,11 @@ be_status be_tensor_file_read_f32(be_tensor_file *file, const be_tensor *tensor,
 /* Writes count * be_dtype_size(dtype) bytes in the tensor's own dtype, C order, native (little) endian. */
 be_status be_tensor_file_read(be_tensor_file *file, const be_tensor *tensor, void *out, be_error *error);
 
+/* Lets go of what reading has brought into memory. Names, shapes and the root stay; values can be read again. */
+void be_tensor_file_forget(be_tensor_file *file);
+/* The SHA-256 of the bytes that are open, whatever has the file's name by now. */
+be_status be_tensor_file_hash(const be_tensor_file *file, char hash[BE_HASH_SIZE], be_error *error);
+
 /* One tensor to be written; `data` is C order, little endian, count * size bytes, owned by the caller. */
 typedef struct be_tensor_source {
     const char *name;
@@ -77,6 +83,12 @@ typedef struct be_tensor_source {
     size_t shape[BE_TENSOR_MAX_DIMS];
     const void *data;
 } be_tensor_source;
+
+/* Where the values of tensors come from that are not in memory: `read` fills `out` with those of tensors[index]. */
+typedef struct be_tensor_reader {
+    be_status (*read)(void *context, size_t index, void *out, be_error *error);
+    void *context;
+} be_tensor_reader;
 
 typedef struct be_text_pair {
     const char *key, *value; /* UTF-8 */
@@ -87,5 +99,8 @@ typedef struct be_text_pair {
  * padded with spaces); names must be unique. */
 be_status be_safetensors_write(const char *path, const be_tensor_source *tensors, size_t n_tensors,
                                const be_text_pair *metadata, size_t n_metadata, be_error *error);
+/* The same for tensors without data: each is read when its turn comes, so that one of them is in memory at a time. */
+be_status be_safetensors_stream(const char *path, const be_tensor_source *tensors, size_t n_tensors, const be_tensor_reader *reader,
+                                const be_text_pair *metadata, size_t n_metadata, be_error *error);
 
 #endif

@@ -121,6 +121,18 @@ static be_status read_values(be_tensor_file *file, const be_tensor *tensor, bool
     return BE_OK;
 }
 
+void be_tensor_file_forget(be_tensor_file *file)
+{
+    free(file->cached);
+    file->cached = NULL;
+    be_mapped_file_release(file->mapped.bytes, file->mapped.size);
+}
+
+be_status be_tensor_file_hash(const be_tensor_file *file, char hash[BE_HASH_SIZE], be_error *error)
+{
+    return be_hash_mapped(&file->mapped, hash, error);
+}
+
 be_status be_tensor_file_read_f32(be_tensor_file *file, const be_tensor *tensor, float *out, be_error *error)
 {
     return read_values(file, tensor, true, out, error);

@@ -65,30 +65,6 @@ static const char *name_of(const be_npy_mapping *mapping, int64_t label)
     return NULL;
 }
 
-static be_status add_roi(be_roi_set *set, size_t *capacity, const char *name, const char *family, const char *path,
-                         be_error *error)
-{
-    if (!be_name_is_plain(name))
-        return be_fail(error, BE_ERROR_FORMAT, "%s: '%.80s' is no name for a ROI (1 to %d printable bytes, no comma)", path, name,
-                       BE_ROI_NAME_SIZE - 1);
-    for (size_t i = 0; i < set->count; i++) {
-        if (strcmp(set->rois[i].name, name) == 0)
-            return be_fail(error, BE_ERROR_FORMAT, "%s: the name %s is there twice", path, name);
-    }
-    if (set->count > BE_MOST_ROIS)
-        return be_fail(error, BE_ERROR_LIMIT, "%s: names more than %d regions", path, BE_MOST_ROIS);
-    void *rois = set->rois;
-    be_status status = be_grow(&rois, capacity, set->count + 1, sizeof *set->rois, "a list of ROIs", error);
-    if (status != BE_OK)
-        return status;
-    set->rois = rois;
-    be_roi *roi = &set->rois[set->count++];
-    *roi = (be_roi){0};
-    snprintf(roi->name, sizeof roi->name, "%s", name);
-    snprintf(roi->family, sizeof roi->family, "%s", family);
-    return BE_OK;
-}
-
 /* The family's ROIs in label order; label 0 is "Unknown" and is none. */
 static be_status add_family(be_roi_set *set, size_t *capacity, const be_npy_mapping *mapping, const char *family,
                             const char *path, be_error *error)
@@ -104,7 +80,7 @@ static be_status add_family(be_roi_set *set, size_t *capacity, const be_npy_mapp
         if (sorted[i] < 0 || (i > 0 && sorted[i] == sorted[i - 1]))
             status = be_fail(error, BE_ERROR_FORMAT, "%s: label %lld is negative or there twice", path, (long long)sorted[i]);
         else if (sorted[i] != 0)
-            status = add_roi(set, capacity, name_of(mapping, sorted[i]), family, path, error);
+            status = be_roi_set_add(set, capacity, name_of(mapping, sorted[i]), family, path, error);
     }
     free(sorted);
     return status;
@@ -122,7 +98,7 @@ static be_status read_mappings(const char *folder, const char *const *families, 
         if (status == BE_OK)
             status = add_family(set, &capacity, &mappings[f], families[f], path, error);
     }
-    return status == BE_OK ? add_roi(set, &capacity, "rest", "", folder, error) : status;
+    return status == BE_OK ? be_roi_set_add(set, &capacity, "rest", "", folder, error) : status;
 }
 
 /* --- masks ---------------------------------------------------------------------------------------- */
@@ -179,54 +155,62 @@ static be_status mark_families(const char *folder, const char *const *families, 
     return status;
 }
 
-static be_status read_masks(const char *folder, const char *const *families, const be_npy_mapping *mappings, be_hemisphere hemisphere, be_algonauts *data,
-                            be_error *error)
-{
-    uint8_t *masks = NULL;
-    be_status status = mark_families(folder, families, mappings, hemisphere, data, &masks, error);
-    if (status == BE_OK)
-        status = be_masks_to_vertices(&data->rois, hemisphere, masks, data->n_vertices[hemisphere], folder, error);
-    free(masks);
-    return status;
-}
-
 /* --- fsaverage ------------------------------------------------------------------------------------ */
 
-/* The numbers of the ones, which must be as many as the hemisphere has vertices. */
-static be_status index_ones(const labels *surface, size_t expected, int32_t **index, const char *path, be_error *error)
+/* How many ones there are, which must be as many as the hemisphere has vertices; without ROI masks they say how many it has. */
+static be_status count_ones(const labels *surface, size_t *vertices, const char *path, be_error *error)
 {
-    void *memory;
     size_t ones = 0;
     for (size_t i = 0; i < surface->count; i++) {
         if (surface->values[i] != 0 && surface->values[i] != 1)
             return be_fail(error, BE_ERROR_FORMAT, "%s: element %zu is neither 0 nor 1", path, i);
         ones += surface->values[i] == 1;
     }
-    if (ones != expected)
-        return be_fail(error, BE_ERROR_FORMAT, "%s: marks %zu vertices, the ROI masks have %zu", path, ones, expected);
-    be_status status = be_allocate(&memory, expected, sizeof(int32_t), "an fsaverage index", error);
-    if (status != BE_OK)
-        return status;
-    *index = memory;
-    for (size_t i = 0, next = 0; i < surface->count; i++) {
-        if (surface->values[i] == 1)
-            (*index)[next++] = (int32_t)i;
-    }
+    if (ones == 0)
+        return be_fail(error, BE_ERROR_FORMAT, "%s: marks no vertex", path);
+    if (*vertices != 0 && ones != *vertices)
+        return be_fail(error, BE_ERROR_FORMAT, "%s: marks %zu vertices, the ROI masks have %zu", path, ones, *vertices);
+    *vertices = ones;
     return BE_OK;
 }
 
 static be_status read_fsaverage(const char *folder, be_hemisphere hemisphere, be_algonauts *data, be_error *error)
 {
     char path[PATH_SIZE];
+    void *memory;
     labels surface = {0};
     be_status status = make_path(path, folder, be_hemisphere_name(hemisphere), ".all-vertices_fsaverage_space", ".npy", error);
     if (status == BE_OK)
         status = read_integers(path, &surface, error);
+    if (status == BE_OK)
+        status = count_ones(&surface, &data->n_vertices[hemisphere], path, error);
+    if (status == BE_OK)
+        status = be_allocate(&memory, data->n_vertices[hemisphere], sizeof(int32_t), "an fsaverage index", error);
     if (status == BE_OK) {
         data->n_fsaverage[hemisphere] = surface.count;
-        status = index_ones(&surface, data->n_vertices[hemisphere], &data->fsaverage[hemisphere], path, error);
+        data->fsaverage[hemisphere] = memory;
+        for (size_t i = 0, next = 0; i < surface.count; i++) {
+            if (surface.values[i] == 1)
+                data->fsaverage[hemisphere][next++] = (int32_t)i;
+        }
     }
     free(surface.values);
+    return status;
+}
+
+/* --- all of it ------------------------------------------------------------------------------------ */
+
+/* Without families all vertices are "rest". */
+static be_status read_hemisphere(const char *folder, const char *const *families, const be_npy_mapping *mappings,
+                                 be_hemisphere hemisphere, be_algonauts *data, be_error *error)
+{
+    uint8_t *masks = NULL;
+    be_status status = mark_families(folder, families, mappings, hemisphere, data, &masks, error);
+    if (status == BE_OK)
+        status = read_fsaverage(folder, hemisphere, data, error);
+    if (status == BE_OK)
+        status = be_masks_to_vertices(&data->rois, hemisphere, masks, data->n_vertices[hemisphere], folder, error);
+    free(masks);
     return status;
 }
 
@@ -236,11 +220,8 @@ be_status be_algonauts_read(const char *folder, const char *const *families, be_
     be_npy_mapping mappings[MOST_FAMILIES] = {0};
     be_algonauts data = {0};
     be_status status = read_mappings(folder, families, mappings, &data.rois, error);
-    for (int hemisphere = BE_LEFT; hemisphere < BE_HEMISPHERES && status == BE_OK; hemisphere++) {
-        status = read_masks(folder, families, mappings, (be_hemisphere)hemisphere, &data, error);
-        if (status == BE_OK)
-            status = read_fsaverage(folder, (be_hemisphere)hemisphere, &data, error);
-    }
+    for (int h = BE_LEFT; h < BE_HEMISPHERES && status == BE_OK; h++)
+        status = read_hemisphere(folder, families, mappings, (be_hemisphere)h, &data, error);
     for (size_t f = 0; f < MOST_FAMILIES; f++)
         be_npy_mapping_free(&mappings[f]);
     if (status != BE_OK) {
@@ -249,6 +230,19 @@ be_status be_algonauts_read(const char *folder, const char *const *families, be_
     }
     *out = data;
     return BE_OK;
+}
+
+be_status be_algonauts_check_length(const be_algonauts *data, be_hemisphere hemisphere, size_t count, const char *path, be_error *error)
+{
+    if (count == data->n_vertices[hemisphere] || count == data->n_fsaverage[hemisphere])
+        return BE_OK;
+    return be_fail(error, BE_ERROR_FORMAT, "%s: has %zu numbers for the %s hemisphere, whose vertices are %zu of the surface's %zu", path,
+                   count, be_hemisphere_name(hemisphere), data->n_vertices[hemisphere], data->n_fsaverage[hemisphere]);
+}
+
+size_t be_algonauts_place(const be_algonauts *data, be_hemisphere hemisphere, size_t count, size_t vertex)
+{
+    return count == data->n_vertices[hemisphere] ? vertex : (size_t)data->fsaverage[hemisphere][vertex];
 }
 
 void be_algonauts_free(be_algonauts *data)

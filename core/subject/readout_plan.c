@@ -62,6 +62,14 @@ const char *const *be_readout_families(const char *readout)
     return row ? row->families : NULL;
 }
 
+be_queried_rois be_readout_queried_rois(const char *readout, const char *encoder)
+{
+    const struct row *row = find_row(readout);
+    if (!row || strcmp(encoder, "linear") == 0)
+        return BE_QUERIED_NONE;
+    return row->numbering == BY_ROI ? BE_QUERIED_ANY : row->numbering == BY_HALF ? BE_QUERIED_OWN : BE_QUERIED_NONE;
+}
+
 const char *be_readout_unverified(const char *readout)
 {
     const struct row *row = find_row(readout);

@@ -23,6 +23,13 @@ typedef struct be_readout_plan {
 /* The families whose ROIs such a readout's subject has, ended by NULL: of all families, of the streams, or of one. NULL for an
  * unknown name. */
 const char *const *be_readout_families(const char *readout);
+/* Which ROIs such a readout of such an encoder (`encoder_arch`) has queries for. */
+typedef enum be_queried_rois {
+    BE_QUERIED_ANY,  /* any: one a hemisphere for each there is */
+    BE_QUERIED_OWN,  /* those of families of its own */
+    BE_QUERIED_NONE  /* none: ROIs are but sets of vertices */
+} be_queried_rois;
+be_queried_rois be_readout_queried_rois(const char *readout, const char *encoder);
 /* "" or what no golden case covers of such a readout. */
 const char *be_readout_unverified(const char *readout);
 

@@ -35,6 +35,29 @@ void be_roi_set_free(be_roi_set *set)
     *set = (be_roi_set){0};
 }
 
+be_status be_roi_set_add(be_roi_set *set, size_t *capacity, const char *name, const char *family, const char *path, be_error *error)
+{
+    if (!be_name_is_plain(name))
+        return be_fail(error, BE_ERROR_FORMAT, "%s: '%.80s' is no name for a ROI (1 to %d printable bytes, no comma)", path, name,
+                       BE_ROI_NAME_SIZE - 1);
+    for (size_t i = 0; i < set->count; i++) {
+        if (strcmp(set->rois[i].name, name) == 0)
+            return be_fail(error, BE_ERROR_FORMAT, "%s: the name %s is there twice", path, name);
+    }
+    if (set->count > BE_MOST_ROIS)
+        return be_fail(error, BE_ERROR_LIMIT, "%s: names more than %d regions", path, BE_MOST_ROIS);
+    void *rois = set->rois;
+    be_status status = be_grow(&rois, capacity, set->count + 1, sizeof *set->rois, "a list of ROIs", error);
+    if (status != BE_OK)
+        return status;
+    set->rois = rois;
+    be_roi *roi = &set->rois[set->count++];
+    *roi = (be_roi){0};
+    snprintf(roi->name, sizeof roi->name, "%s", name);
+    snprintf(roi->family, sizeof roi->family, "%s", family);
+    return BE_OK;
+}
+
 void be_roi_selection_free(be_roi_selection *selection)
 {
     for (size_t i = 0; i < selection->count; i++)

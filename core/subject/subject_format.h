@@ -2,12 +2,14 @@
  *
  *  {"format": 2, "subject": "subj01", "demo": false, "units": "...", "terms": "...",
  *   "features": "dinov2_q", "channels": 768, "image_size": 425 or null, "dilation": false,
+ *   "storage": "f32" or "bf16" (of matrices; "f32" when missing), "training_set": "NSD (Algonauts 2023), subj01: ..." (or missing),
  *   "encoder": "transformer", "readout": "rois_all", "streams_order": "rest-last" (of streams_inc), "unverified": "",
  *   "settings": {"width": 768, "queries": 50, "heads": 16, "enc_layers": 0, "dec_layers": 1, "pre_norm": true,
  *                "learned_position": false, "class_token": false, "input_projection": false, "stride": 3},
  *   "rois": [{"name": "V1v", "family": "prf-visualrois"}, ...],          without "rest"
  *   "fsaverage": {"lh": 163842, "rh": 163842},
  *   "members": [{"layer": 1, "run": 1, "source": {"sha256": "...", "format": "torch zip"},
+ *                "checkpoint_date": "2025-03-01" (when the checkpoint was last changed, UTC; or missing),
  *                "validation": 0.4 or null, "training": {"lr": 0.0005, ...}}]}
  */
 #ifndef BRAINENC_SUBJECT_SUBJECT_FORMAT_H

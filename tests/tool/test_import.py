@@ -106,7 +106,7 @@ def test_an_import_twice_gives_the_same_bytes(tool, subject, output):
 def test_wrong_command_lines_are_refused(tool, output):
     assert "--data" in tool.refuses(USAGE, "import", CHECKPOINT, "-o", output)
     assert "-o" in tool.refuses(USAGE, "import", CHECKPOINT, "--data", FOLDER)
-    assert "0 are named" in tool.refuses(USAGE, "import", "--data", FOLDER, "-o", output)
+    assert "0 checkpoints are named" in tool.refuses(USAGE, "import", "--data", FOLDER, "-o", output)
 
 
 def test_a_missing_checkpoint_or_folder_is_named(tool, tmp_path, output):
@@ -129,8 +129,13 @@ def test_a_truncated_file_of_the_folder_is_named(tool, data, output, name):
     assert name in refuse(tool, DATA, CHECKPOINT, data, output)
 
 
-def test_another_subjects_folder_is_refused(tool, output):
-    sentence = refuse(tool, DATA, CHECKPOINT, GOLDEN / "variants/algonauts_tiny/subj02", output)
+def test_another_subjects_folder_is_refused(tool, tmp_path, output):
+    """By its name, as most subjects have as many vertices as each other; else by the vertices."""
+    other = GOLDEN / "variants/algonauts_tiny/subj02"
+    sentence = refuse(tool, DATA, CHECKPOINT, other, output)
+    assert "was trained on subject 1" in sentence and "subject 2's" in sentence
+    shutil.copytree(other, tmp_path / "data")
+    sentence = refuse(tool, DATA, CHECKPOINT, tmp_path / "data", output)
     assert "300" in sentence and "vertices" in sentence
 
 

@@ -38,12 +38,20 @@ static be_status write_mapping(be_error *error)
 
 static const float tensor_values[4] = {1, 2, 3, 4};
 static const be_tensor_source tensors[] = {{"a", BE_DTYPE_F32, 1, {4}, tensor_values},
-                                           {"b", BE_DTYPE_F32, 2, {2, 2}, tensor_values}};
+                                           {"b", BE_DTYPE_F32, 2, {2, 2}, tensor_values},
+                                           {"c", BE_DTYPE_F32, 1, {4}, NULL}};
+
+static be_status read_values(void *context, size_t index, void *out, be_error *error)
+{
+    (void)context, (void)index, (void)error;
+    memcpy(out, tensor_values, sizeof tensor_values);
+    return BE_OK;
+}
 
 static be_status write_safetensors(be_error *error)
 {
     const be_text_pair metadata[] = {{"format", "pt"}, {"a \"key\"", "value"}};
-    return be_safetensors_write(output, tensors, 2, metadata, 2, error);
+    return be_safetensors_stream(output, tensors, 3, &(be_tensor_reader){read_values, NULL}, metadata, 2, error);
 }
 
 static be_status write_torch(be_error *error)

@@ -66,6 +66,7 @@ static void test_golden_combination(void **state)
     const be_subject_info *info = be_subject_get_info(be_model_subject(model, 0));
     assert_true(info->members == MEMBERS && info->runs == 2 && info->maps == 50);
     assert_int_equal(info->member[1].tap.layer, 3);
+    assert_true(info->member[1].run_place == 0 && info->member[2].run_place == 1);
     assert_ok(be_session_open(model, NULL, &session, &error), &error);
     assert_int_equal(be_session_layers(session, 0), 2);
     double *left = golden_f64("ensemble/expected/lh_pred_mean_over_runs.npy", IMAGES * LEFT);
@@ -140,6 +141,30 @@ static void test_spread(void **state)
     be_model_close(model);
 }
 
+/* Layer 1 of run 1 and layer 3 of run 2: each layer has one run, the subject two. */
+static void test_runs_are_counted_over_all_layers(void **state)
+{
+    (void)state;
+    be_import_member members[2];
+    be_subject *subject;
+    be_error error;
+    char data[1024], output[1024];
+    for (size_t m = 0; m < 2; m++) {
+        static const char *const files[] = {"checkpoint.pth", "lh_val_corr.npy", "rh_val_corr.npy"};
+        for (size_t i = 0; i < 3; i++)
+            name_file(paths[m][i], m ? 3 : 1, m + 1, files[i]);
+        members[m] = (be_import_member){.checkpoint = paths[m][0], .scores = {paths[m][1], paths[m][2]}};
+    }
+    snprintf(data, sizeof data, "%s", golden(GOLDEN_DATA));
+    snprintf(output, sizeof output, "%s", scratch("runs.safetensors"));
+    assert_ok(be_subject_import(&(be_import_options){.members = members, .n_members = 2, .data = data, .output = output}, &error), &error);
+    assert_ok(be_subject_open(output, &subject, &error), &error);
+    const be_subject_info *info = be_subject_get_info(subject);
+    assert_int_equal(info->runs, 2);
+    assert_true(info->member[0].run_place == 0 && info->member[1].run_place == 1);
+    be_subject_close(subject);
+}
+
 static void test_scores_are_needed(void **state)
 {
     (void)state;
@@ -201,6 +226,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden_combination), cmocka_unit_test(test_spread), cmocka_unit_test(test_scores_are_needed),
+        cmocka_unit_test(test_runs_are_counted_over_all_layers),
         cmocka_unit_test(test_maps_by_vertex),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -130,7 +130,7 @@ static void test_accepted(void **state)
 static void test_accepted_settings(void **state)
 {
     (void)state;
-    const be_value layer = INTEGER(3), size = INTEGER(224), heads = INTEGER(8), score = FLOAT(0.25), number = INTEGER(7),
+    const be_value layer = INTEGER(3), size = INTEGER(224), heads = INTEGER(8), score = FLOAT(0.25), number = INTEGER(1), seven = INTEGER(7),
                    path = TEXT("../x");
     be_subject *subject = accept(write_checkpoint("enc_output_layer", &layer), "monkey 1", true);
     assert_int_equal(be_subject_get_info(subject)->member[0].tap.layer, 3);
@@ -152,8 +152,9 @@ static void test_accepted_settings(void **state)
     subject = accept(write_checkpoint("pre_norm", &yes), NULL, false);
     be_subject_close(subject);
     subject = accept(write_checkpoint("subj", &number), NULL, false);
-    assert_string_equal(be_subject_get_info(subject)->name, "subj07");
+    assert_string_equal(be_subject_get_info(subject)->name, "subj01");
     be_subject_close(subject);
+    refuse("subj", &seven, BE_ERROR_FORMAT, "was trained on subject 7"); /* the folder is called subj01 */
     subject = accept(write_checkpoint("subj", &path), NULL, false);
     assert_string_equal(be_subject_get_info(subject)->name, "subject");
     be_subject_close(subject);

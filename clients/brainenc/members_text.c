@@ -1,0 +1,25 @@
+#include "clients/brainenc/members_text.h"
+
+/* Whether a member is the first one that is read from its layer. */
+static bool is_first(const be_subject_info *info, size_t member)
+{
+    for (size_t m = 0; m < member; m++) {
+        if (info->member[m].tap.layer == info->member[member].tap.layer)
+            return false;
+    }
+    return true;
+}
+
+void add_members(be_text *text, const be_subject_info *info)
+{
+    size_t layers = 0;
+    for (size_t m = 0; m < info->members; m++)
+        layers += is_first(info, m);
+    be_text_add(text, layers == 1 ? "layer" : "layers");
+    for (size_t m = 0, told = 0; m < info->members; m++) {
+        if (is_first(info, m))
+            be_text_add_format(text, "%s%zu", told++ > 0 ? ", " : " ", info->member[m].tap.layer);
+    }
+    if (info->members > 1)
+        be_text_add_format(text, " (%zu members, %zu %s)", info->members, info->runs, info->runs == 1 ? "run" : "runs");
+}
