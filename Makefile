@@ -13,20 +13,23 @@ VERSION := 0.1.0
 
 # What is built on, and what only the tests need: Debian package, then the name pkg-config knows it by.
 PACKAGES      := build-essential pkg-config libopenblas-pthread-dev libpng-dev libjpeg-dev libzip-dev libcjson-dev libssl-dev \
-                 libmicrohttpd-dev libyaml-dev libsystemd-dev libcurl4-openssl-dev
-TEST_PACKAGES := libcmocka-dev curl python3 python3-pytest python3-numpy
+                 libmicrohttpd-dev libyaml-dev libsystemd-dev libcurl4-openssl-dev libgiftiio-dev libexpat1-dev
+TEST_PACKAGES := libcmocka-dev curl python3 python3-pytest python3-numpy python3-nibabel
 MODULES       := openblas libpng libjpeg libzip libcjson libcrypto
 TOOL_MODULES  := libcurl
 SERVER_MODULES := libmicrohttpd yaml-0.1 libsystemd
+# gifticlib has no pkg-config file. Its header includes nifti1_io.h from a folder of its own, and expat's without depending on it.
+GIFTI_CFLAGS := -isystem /usr/include/nifti
+GIFTI_LIBS   := -lgiftiio
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wundef $(if $(WERROR),-Werror)
 OPTIMISE := $(if $(SANITIZER),-O1 -fno-omit-frame-pointer,-O2)
 SANITIZE := $(if $(SANITIZER),-fsanitize=$(SANITIZER) $(if $(findstring undefined,$(SANITIZER)),-fno-sanitize-recover=undefined))
 CFLAGS   ?= -g
 CFLAGS_ALL  = -std=c11 -D_GNU_SOURCE -I. -DBRAINENC_VERSION='"$(VERSION)"' $(WARNINGS) $(OPTIMISE) $(SANITIZE) -pthread \
-              $(shell pkg-config --cflags $(MODULES) $(TOOL_MODULES) $(SERVER_MODULES) 2>/dev/null) $(CFLAGS)
+              $(shell pkg-config --cflags $(MODULES) $(TOOL_MODULES) $(SERVER_MODULES) 2>/dev/null) $(GIFTI_CFLAGS) $(CFLAGS)
 LDFLAGS_ALL = $(SANITIZE) -pthread $(LDFLAGS)
-LIBS        = $(shell pkg-config --libs $(MODULES) 2>/dev/null) -lm
+LIBS        = $(shell pkg-config --libs $(MODULES) 2>/dev/null) $(GIFTI_LIBS) -lm
 TOOL_LIBS   = $(shell pkg-config --libs $(TOOL_MODULES) 2>/dev/null)
 SERVER_LIBS = $(shell pkg-config --libs $(SERVER_MODULES) 2>/dev/null)
 
@@ -124,7 +127,7 @@ $(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o $(call objects,$(UNIT_SUPPOR
 
 # --- tests ----------------------------------------------------------------------------------------
 # The first python3 that can import what the tests need: one on PATH may not be the one Debian's packages serve.
-PYTHON = $(shell for p in python3 /usr/bin/python3; do $$p -c 'import numpy, pytest' 2>/dev/null && { echo $$p; break; }; done)
+PYTHON = $(shell for p in python3 /usr/bin/python3; do $$p -c 'import nibabel, numpy, pytest' 2>/dev/null && { echo $$p; break; }; done)
 export ASAN_OPTIONS ?= detect_leaks=1:allocator_may_return_null=1:detect_stack_use_after_return=1
 export UBSAN_OPTIONS ?= print_stacktrace=1
 export TSAN_OPTIONS ?= halt_on_error=1:second_deadlock_stack=1
@@ -142,12 +145,12 @@ check-unit: unit-tests
 	$(Q)for test in $(sort $(UNIT_TESTS)); do $(RUNNER) $$test || { echo "FAILED: $$test"; exit 1; }; done
 
 check-tool: $(TOOL)
-	$(Q)[ -n "$(PYTHON)" ] || { echo 'no python3 here can import numpy and pytest'; exit 1; }
+	$(Q)[ -n "$(PYTHON)" ] || { echo 'no python3 here can import nibabel, numpy and pytest'; exit 1; }
 	$(Q)BRAINENC='$(abspath $(TOOL))' BRAINENC_RUNNER='$(RUNNER)' BRAINENC_SANITIZER='$(SANITIZER)' \
 	    $(PYTHON) -B -m pytest -q -p no:cacheprovider tests/tool
 
 check-http: $(TOOL) $(DAEMON)
-	$(Q)[ -n "$(PYTHON)" ] || { echo 'no python3 here can import numpy and pytest'; exit 1; }
+	$(Q)[ -n "$(PYTHON)" ] || { echo 'no python3 here can import nibabel, numpy and pytest'; exit 1; }
 	$(Q)BRAINENC='$(abspath $(TOOL))' BRAINENCD='$(abspath $(DAEMON))' BRAINENC_RUNNER='$(RUNNER)' \
 	    BRAINENC_SANITIZER='$(SANITIZER)' $(PYTHON) -B -m pytest -q -p no:cacheprovider tests/http
 

@@ -44,7 +44,15 @@ static be_status make_floats(float **out, size_t count, const char *what, be_err
 /* What a prediction of one image and subject gives, floats of each part. */
 typedef struct answer_size {
     size_t vertices, spread, attention, heads, features, maps;
+    size_t written; /* numbers of vertices in the answer: on fsaverage there are others between the subject's */
 } answer_size;
+
+static size_t count_written(const request_query *query, const be_subject_info *info)
+{
+    bool placed = query->space == BE_SPACE_FSAVERAGE && !query->only_some;
+    const size_t *each = placed ? info->n_fsaverage : info->n_vertices;
+    return (query->spread ? 2 : 1) * (each[BE_LEFT] + each[BE_RIGHT]);
+}
 
 /* What maps are made from is always computed: it is held for GET /attention. */
 static answer_size measure(const request *it, const request_image *image, size_t place)
@@ -57,6 +65,7 @@ static answer_size measure(const request *it, const request_image *image, size_t
         return size;
     size.vertices = it->kind == REQUEST_PREDICT ? info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT] : 0;
     size.spread = it->query.spread ? size.vertices : 0;
+    size.written = it->kind == REQUEST_PREDICT ? count_written(&it->query, info) : 0;
     size.attention = info->maps * cells;
     size.heads = it->query.heads ? info->heads * size.attention : 0;
     size.features = engine_feature_floats(it->engine, it->query.subjects[place], cells);
@@ -86,8 +95,8 @@ static be_status count_answers(request *it, const request_image *image, const bo
     size_t bytes = 0;
     for (size_t s = 0; s < it->query.n_subjects; s++) {
         answer_size size = measure(it, image, s);
-        size_t told = size.vertices + size.spread + size.maps, kept = size.attention + size.heads + size.features;
-        bytes += sizeof(float) * (told + kept) + TEXT_A_FLOAT * told;
+        size_t answered = size.vertices + size.spread, kept = size.attention + size.heads + size.features;
+        bytes += sizeof(float) * (answered + kept + size.maps) + TEXT_A_FLOAT * (size.written + size.maps);
     }
     return body_count_bytes(it, bytes, limits, error);
 }

@@ -198,6 +198,12 @@ size_t engine_feature_floats(const engine *self, size_t index, size_t cells)
     return be_session_layers(self->sessions[it->model], it->subject) * cells * be_model_backbone(self->models[it->model])->channels;
 }
 
+be_surface engine_subject_surface(const engine *self, size_t index)
+{
+    const engine_subject *it = &self->subjects[index];
+    return be_surface_of(be_model_subject(self->models[it->model], it->subject));
+}
+
 static be_status fail_unknown(const engine *self, const char *name, size_t length, be_error *error)
 {
     char names[256] = "";

@@ -4,6 +4,7 @@
 #ifndef BRAINENCD_ENGINE_H
 #define BRAINENCD_ENGINE_H
 
+#include "core/answer/surface.h"
 #include "core/brainenc.h"
 #include "server/config.h"
 
@@ -29,6 +30,7 @@ be_session *engine_session(const engine *self, size_t model);
 size_t engine_subjects(const engine *self);
 const engine_subject *engine_subject_at(const engine *self, size_t index);
 const be_subject_info *engine_subject_info(const engine *self, size_t index);
+be_surface engine_subject_surface(const engine *self, size_t index);
 
 /* Floats of be_output.features for maps by vertex on a grid of `cells`; 0 for a subject that has other maps or none. */
 size_t engine_feature_floats(const engine *self, size_t index, size_t cells);

@@ -41,8 +41,8 @@ static void add_cors(const exchange *it, struct MHD_Response *response)
         return;
     MHD_add_response_header(response, "Access-Control-Allow-Origin", origin);
     MHD_add_response_header(response, "Vary", "Origin");
-    MHD_add_response_header(response, "Access-Control-Expose-Headers", 
-                            "X-Brainenc-Id, X-Brainenc-Vertices, X-Brainenc-Demo, X-Brainenc-Unverified, Retry-After");
+    MHD_add_response_header(response, "Access-Control-Expose-Headers", "X-Brainenc-Id, X-Brainenc-Vertices, X-Brainenc-Demo, "
+                            "X-Brainenc-Unverified, Content-Disposition, Retry-After");
     if (strcmp(it->method, "OPTIONS") == 0) {
         MHD_add_response_header(response, "Access-Control-Allow-Methods", "GET, POST, OPTIONS");
         MHD_add_response_header(response, "Access-Control-Allow-Headers", "Authorization, X-API-Key, Content-Type, Accept");
@@ -57,6 +57,19 @@ static void add_warnings(const answer *from, struct MHD_Response *response)
         MHD_add_response_header(response, "X-Brainenc-Demo", "true");
     if (from->unverified && *from->unverified)
         MHD_add_response_header(response, "X-Brainenc-Unverified", from->unverified);
+}
+
+/* The name goes between quotes: what a header or a file system may take for something else becomes '_'. */
+static void add_file_name(const answer *from, struct MHD_Response *response)
+{
+    char value[sizeof "attachment; filename=\"\"" + sizeof from->file];
+    size_t start = (size_t)snprintf(value, sizeof value, "attachment; filename=\"");
+    snprintf(value + start, sizeof value - start, "%s\"", from->file);
+    for (char *at = value + start; at[1]; at++) {
+        if (!(*at >= 'a' && *at <= 'z') && !(*at >= 'A' && *at <= 'Z') && !(*at >= '0' && *at <= '9') && !strchr("._-", *at))
+            *at = '_';
+    }
+    MHD_add_response_header(response, "Content-Disposition", value);
 }
 
 /* Counted before it goes out: who has read it finds it counted. */
@@ -81,6 +94,8 @@ enum MHD_Result exchange_send(exchange *it, answer *from)
         MHD_add_response_header(response, "Content-Type", from->type);
     if (*from->split)
         MHD_add_response_header(response, "X-Brainenc-Vertices", from->split);
+    if (*from->file)
+        add_file_name(from, response);
     if (*from->id)
         MHD_add_response_header(response, "X-Brainenc-Id", from->id);
     add_warnings(from, response);

@@ -136,6 +136,14 @@ static be_status find_held(exchange *it, const char *id, be_error *error)
     return query_select_maps(asked, &it->parameters, error);
 }
 
+/* The code for what the model of a request cannot give. */
+static const char *name_lack(const request *asked)
+{
+    if (query_check_space(asked, NULL) != BE_OK)
+        return "no_fsaverage";
+    return query_check_spread(asked, NULL) != BE_OK ? "no_spread" : "no_maps";
+}
+
 static bool begin_request(exchange *it, bool post)
 {
     be_error error;
@@ -154,7 +162,7 @@ static bool begin_request(exchange *it, bool post)
     if (status == BE_OK && !post)
         status = find_held(it, id, &error);
     if (status == BE_ERROR_UNSUPPORTED)
-        exchange_fail(it, 409, "not_available", error.message); /* of this model */
+        exchange_fail(it, 409, name_lack(asked), error.message);
     else if (status != BE_OK)
         answer_fail(&it->answer, &error);
     return status == BE_OK;

@@ -62,21 +62,38 @@ be_status page_subjects(const engine *served, answer *to, be_error *error)
 }
 
 /* As text at once: a JSON value for each vertex would be many times as large. */
+static void add_numbers(be_json *json, cJSON *to, const char *key, const uint32_t *numbers, size_t count)
+{
+    be_text text = {0};
+    be_text_add(&text, "[");
+    for (size_t i = 0; i < count; i++)
+        be_text_add_format(&text, i ? ",%u" : "%u", numbers[i]);
+    be_text_add(&text, "]");
+    if (text.failed)
+        json->failed = true;
+    else
+        be_json_raw(json, to, key, text.bytes);
+    free(text.bytes);
+}
+
 static void add_vertices(be_json *json, cJSON *to, const be_roi *roi)
 {
     cJSON *object = be_json_object(json, to, "vertices");
-    for (int h = BE_LEFT; h < BE_HEMISPHERES; h++) {
-        be_text text = {0};
-        be_text_add(&text, "[");
-        for (size_t i = 0; i < roi->n_vertices[h]; i++)
-            be_text_add_format(&text, i ? ",%u" : "%u", roi->vertices[h][i]);
-        be_text_add(&text, "]");
-        if (text.failed)
-            json->failed = true;
-        else
-            be_json_raw(json, object, be_hemisphere_name((be_hemisphere)h), text.bytes);
-        free(text.bytes);
+    for (int h = BE_LEFT; h < BE_HEMISPHERES; h++)
+        add_numbers(json, object, be_hemisphere_name((be_hemisphere)h), roi->vertices[h], roi->n_vertices[h]);
+}
+
+/* Each vertex's number on fsaverage, or null. */
+static void add_fsaverage(be_json *json, cJSON *to, const be_surface *surface)
+{
+    if (!surface->fsaverage[BE_LEFT] || !surface->fsaverage[BE_RIGHT]) {
+        be_json_null(json, to, "fsaverage");
+        return;
     }
+    cJSON *object = be_json_object(json, to, "fsaverage");
+    for (int h = BE_LEFT; h < BE_HEMISPHERES; h++) /* none is negative */
+        add_numbers(json, object, be_hemisphere_name((be_hemisphere)h), (const uint32_t *)surface->fsaverage[h],
+                    surface->info->n_vertices[h]);
 }
 
 static void add_rois(be_json *json, cJSON *list, const engine *served, size_t index, bool with_vertices)
@@ -84,6 +101,10 @@ static void add_rois(be_json *json, cJSON *list, const engine *served, size_t in
     const be_subject_info *info = engine_subject_info(served, index);
     cJSON *object = be_json_object(json, list, NULL);
     be_json_text(json, object, "subject", engine_subject_at(served, index)->name);
+    if (with_vertices) {
+        const be_surface surface = engine_subject_surface(served, index);
+        add_fsaverage(json, object, &surface);
+    }
     cJSON *rois = be_json_array(json, object, "rois");
     for (size_t r = 0; r < info->rois.count; r++) {
         const be_roi *roi = &info->rois.rois[r];
@@ -137,7 +158,11 @@ static const described_route described[] = {
       {"rois", "only these ROIs' vertices: names, stems, families, all; commas combine"},
       {"output", "vertices, rois or both (default)"}, {"attention", "adds these ROIs' attention maps"},
       {"spread", "true: the standard deviation over an ensemble's runs, of each vertex, and its mean over each ROI's (JSON)"},
-      {"fit", "crop, stretch, pad or native"}, {"space", "challenge"}, {"format", "json or npy (also by Accept)"}}, true},
+      {"fit", "crop, stretch, pad or native"},
+      {"space", "challenge (default), or fsaverage: vertices are the whole surface, null (NaN) where the subject has none, "
+       "indices are its numbers, and JSON says \"space\": \"fsaverage\""},
+      {"format", "json, npy, or gifti: a .func.gii with an array an image (also by Accept: application/x-npy, " GIFTI_TYPE ")"},
+      {"hemi", "lh or rh: which hemisphere a GIFTI file holds; needed there, and there alone"}}, true},
     {"/attention", "post", "Where in the image of the body each named ROI or vertex looks.",
      {{"roi", "names, stems, families, all; commas combine (this or vertex)"},
       {"vertex", "of a subject with a query a vertex: lh:1234,rh:7, up to 64"}, {"subject", "as for /predict"},
@@ -151,7 +176,7 @@ static const described_route described[] = {
       {"format", "json, npy or png (also by Accept)"}}, false},
     {"/subjects", "get", "What is loaded.", {{NULL, NULL}}, false},
     {"/rois", "get", "The ROIs of the subjects.", {{"subject", "as for /predict (default: all)"},
-      {"output", "counts (default), or vertices: adds each ROI's vertices"}}, false},
+      {"output", "counts (default), or vertices: adds each ROI's vertices and the subject's places on fsaverage"}}, false},
     {"/healthz", "get", "200 while the daemon lives.", {{NULL, NULL}}, false},
     {"/readyz", "get", "200 when it takes work, 503 while it loads or ends.", {{NULL, NULL}}, false},
     {"/metrics", "get", "Counters and times in Prometheus' text format.", {{NULL, NULL}}, false},
@@ -186,7 +211,8 @@ static void describe_answers(be_json *json, cJSON *operation, const described_ro
 {
     static const struct { const char *code, *meaning; } errors[] = {
         {"400", "a parameter is wrong"}, {"401", "the key is missing or wrong"}, {"404", "an unknown subject, ROI or id"},
-        {"408", "the upload took longer than limits.deadline_ms"}, {"409", "maps or spread of a model that has none"},
+        {"408", "the upload took longer than limits.deadline_ms"},
+        {"409", "maps or spread of a model without, fsaverage without an index"},
         {"413", "a limit is exceeded"}, {"415", "an unknown kind of image"}, {"422", "a damaged image"},
         {"503", "busy, loading or ending: try again after Retry-After"}, {"504", "the deadline passed"},
     };

@@ -14,7 +14,8 @@ const char *parameter(const parameters *from, const char *key)
 
 /* --- which parameters there are ------------------------------------------------------------------- */
 
-static const char *const predict_keys[] = {"subject", "rois", "output", "attention", "spread", "fit", "space", "format", NULL};
+static const char *const predict_keys[] = {"subject", "rois", "output", "attention", "spread", "fit", "space", "format",
+                                           "hemi", NULL};
 static const char *const attention_keys[] = {"roi", "vertex", "subject", "hemi", "heads", "format", "fit", NULL};
 static const char *const held_keys[] = {"roi", "vertex", "id", "subject", "hemi", "heads", "format", NULL};
 
@@ -76,6 +77,14 @@ static be_status read_output(request *it, const parameters *from, be_error *erro
     return status;
 }
 
+be_status query_check_spread(const request *it, be_error *error)
+{
+    be_status status = BE_OK;
+    for (size_t s = 0; s < it->query.n_subjects && status == BE_OK && it->query.spread; s++)
+        status = be_answer_check_spread(engine_subject_info(it->engine, it->query.subjects[s]), error);
+    return status;
+}
+
 static be_status read_spread(request *it, const parameters *from, be_error *error)
 {
     static const char *const words[] = {"false", "true", NULL};
@@ -85,17 +94,39 @@ static be_status read_spread(request *it, const parameters *from, be_error *erro
     it->query.spread = place == 1;
     if (status == BE_OK && it->query.spread && it->query.format != FORMAT_JSON)
         return be_fail(error, BE_ERROR_ARGUMENT, "spread: goes into JSON alone");
-    for (size_t s = 0; s < it->query.n_subjects && status == BE_OK && it->query.spread; s++)
-        status = be_answer_check_spread(engine_subject_info(it->engine, it->query.subjects[s]), error);
+    return status == BE_OK ? query_check_spread(it, error) : status;
+}
+
+be_status query_check_space(const request *it, be_error *error)
+{
+    be_status status = BE_OK;
+    for (size_t s = 0; s < it->query.n_subjects && status == BE_OK; s++) {
+        be_surface surface = engine_subject_surface(it->engine, it->query.subjects[s]);
+        status = be_surface_check(&surface, it->query.space, error);
+    }
     return status;
 }
 
-static be_status read_space(const parameters *from, be_error *error)
+static be_status read_space(request *it, const parameters *from, be_error *error)
 {
-    static const char *const words[] = {"challenge", NULL};
     const char *value = parameter(from, "space");
-    size_t place;
-    return value ? choose("space", value, words, &place, error) : BE_OK;
+    be_status status = value ? be_space_parse(value, &it->query.space, error) : BE_OK;
+    return status == BE_OK ? query_check_space(it, error) : status;
+}
+
+/* Of a prediction's file that holds one hemisphere. */
+static be_status read_side(request *it, const parameters *from, be_error *error)
+{
+    static const char *const words[] = {"lh", "rh", NULL};
+    const char *value = parameter(from, "hemi");
+    size_t place = 0;
+    if (it->query.format != FORMAT_GIFTI)
+        return value ? be_fail(error, BE_ERROR_ARGUMENT, "hemi: goes with format=gifti; other answers hold both sides") : BE_OK;
+    if (!value)
+        return be_fail(error, BE_ERROR_ARGUMENT, "hemi: a GIFTI file holds one hemisphere: say hemi=lh or hemi=rh");
+    be_status status = choose("hemi", value, words, &place, error);
+    it->query.hemisphere = place == 0 ? BE_LEFT : BE_RIGHT;
+    return status;
 }
 
 static be_status read_hemisphere(request *it, const parameters *from, be_error *error)
@@ -124,16 +155,17 @@ static be_status read_heads(request *it, const parameters *from, be_error *error
 /* format=, else what Accept names, else JSON. */
 static be_status read_format(request *it, const parameters *from, const char *accept, be_error *error)
 {
-    static const char *const predict_words[] = {"json", "npy", NULL}, *const attention_words[] = {"json", "npy", "png", NULL};
+    static const char *const predict_words[] = {"json", "npy", "gifti", NULL};
+    static const char *const attention_words[] = {"json", "npy", "png", NULL};
     const char *value = parameter(from, "format");
     bool predict = it->kind == REQUEST_PREDICT;
     size_t place = 0;
     be_status status = value ? choose("format", value, predict ? predict_words : attention_words, &place, error) : BE_OK;
     if (!value && accept && (strstr(accept, "application/x-npy") || strstr(accept, "application/npy")))
         place = 1;
-    else if (!value && accept && strstr(accept, "image/png") && !strstr(accept, "text/html") && !predict)
+    else if (!value && accept && strstr(accept, predict ? GIFTI_TYPE : "image/png") && !strstr(accept, "text/html"))
         place = 2;
-    it->query.format = (answer_format)place;
+    it->query.format = place == 0 ? FORMAT_JSON : place == 1 ? FORMAT_NPY : predict ? FORMAT_GIFTI : FORMAT_PNG;
     return status;
 }
 
@@ -218,7 +250,9 @@ static be_status read_predict(request *it, const parameters *from, be_error *err
     if (status == BE_OK)
         status = read_spread(it, from, error);
     if (status == BE_OK)
-        status = read_space(from, error);
+        status = read_space(it, from, error);
+    if (status == BE_OK)
+        status = read_side(it, from, error);
     if (status == BE_OK)
         status = read_rois(it, parameter(from, "rois"), query->only, &query->only_some, error);
     query->hemispheres[BE_LEFT] = query->hemispheres[BE_RIGHT] = true;

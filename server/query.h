@@ -24,6 +24,11 @@ bool query_has_parameter(request_kind kind, const char *name);
  * BE_ERROR_UNSUPPORTED a subject without the maps that are asked for. */
 be_status query_read(request *it, const parameters *from, const char *accept, be_fit fit, const char **id, be_error *error);
 
+/* BE_ERROR_UNSUPPORTED with the reason when the predictions of a subject that is asked cannot be given in the space asked for, or
+ * with the spread that is. */
+be_status query_check_space(const request *it, be_error *error);
+be_status query_check_spread(const request *it, be_error *error);
+
 /* BE_ERROR_UNSUPPORTED with the reason when a subject that is asked has no maps. */
 be_status query_check_maps(const request *it, be_error *error);
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "core/files/npy.h"
+#include "server/reply_gifti.h"
 
 /* --- JSON ----------------------------------------------------------------------------------------- */
 
@@ -12,7 +13,7 @@ static be_status predict_json(const request *it, const request_image *image, siz
     const engine_subject *subject = engine_subject_at(it->engine, it->query.subjects[place]);
     const request_query *query = &it->query;
     const be_answer_maps maps = {&query->maps[place], image->maps[place]};
-    be_answer_options options = {.vertices = query->vertices, .rois = query->rois,
+    be_answer_options options = {.vertices = query->vertices, .rois = query->rois, .space = query->space,
                                  .only = query->only_some ? &query->only[place] : NULL, .maps = query->with_maps ? &maps : NULL};
     be_answer_timing timing = {.decode = image->decode_ms, .queue = 1e3 * (it->started - it->received),
                                .backbone = 1e3 * image->timing.backbone, .encoder = 1e3 * image->timing.encoder,
@@ -68,34 +69,39 @@ static be_status write_json(request *it, be_error *error)
 
 /* --- files ---------------------------------------------------------------------------------------- */
 
+static void add_rows(const request *it, const be_columns columns[BE_HEMISPHERES], be_text *file)
+{
+    size_t left = engine_subject_info(it->engine, it->query.subjects[0])->n_vertices[BE_LEFT];
+    for (size_t i = 0; i < it->n_images; i++) {
+        const float *values = it->images[i].outputs[0].vertices;
+        be_columns_add_bytes(&columns[BE_LEFT], values, file);
+        be_columns_add_bytes(&columns[BE_RIGHT], values + left, file);
+    }
+}
+
 /* [images][V_lh + V_rh], or of the wanted vertices alone. */
 static be_status write_vertices(request *it, be_error *error)
 {
-    const be_subject_info *info = engine_subject_info(it->engine, it->query.subjects[0]);
+    const be_surface surface = engine_subject_surface(it->engine, it->query.subjects[0]);
     const be_roi_selection *only = it->query.only_some ? &it->query.only[0] : NULL;
-    uint32_t *indices[BE_HEMISPHERES] = {NULL};
-    size_t counts[BE_HEMISPHERES] = {0}, length;
+    be_columns columns[BE_HEMISPHERES] = {{0}};
     char header[BE_NPY_HEADER_MAX];
+    size_t length;
     be_text file = {0};
     be_status status = BE_OK;
     for (int h = BE_LEFT; h < BE_HEMISPHERES && status == BE_OK; h++)
-        status = be_answer_vertices(info, only, (be_hemisphere)h, &indices[h], &counts[h], error);
+        status = be_columns_make(&surface, it->query.space, only, (be_hemisphere)h, &columns[h], error);
+    const size_t counts[] = {columns[BE_LEFT].length, columns[BE_RIGHT].length};
     const size_t shape[] = {it->n_images, counts[BE_LEFT] + counts[BE_RIGHT]};
     if (status == BE_OK)
         status = be_npy_header(header, &length, BE_DTYPE_F32, 2, shape, error);
-    if (status == BE_OK)
+    if (status == BE_OK) {
         be_text_add_bytes(&file, header, length);
-    for (size_t i = 0; i < it->n_images && status == BE_OK; i++) {
-        const float *values = it->images[i].outputs[0].vertices;
-        for (int h = BE_LEFT; h < BE_HEMISPHERES; h++, values += info->n_vertices[BE_LEFT]) {
-            for (size_t v = 0; v < counts[h]; v++)
-                be_text_add_bytes(&file, (const char *)&values[indices[h][v]], sizeof *values);
-        }
-    }
-    free(indices[BE_LEFT]);
-    free(indices[BE_RIGHT]);
-    if (status == BE_OK)
+        add_rows(it, columns, &file);
         status = be_text_finish(&file, error);
+    }
+    be_columns_free(&columns[BE_LEFT]);
+    be_columns_free(&columns[BE_RIGHT]);
     if (status != BE_OK) {
         free(file.bytes);
         return status;
@@ -131,6 +137,8 @@ static be_status write_answer(request *it, be_error *error)
 {
     if (it->query.format == FORMAT_JSON)
         return write_json(it, error);
+    if (it->query.format == FORMAT_GIFTI)
+        return reply_write_gifti(it, error);
     return it->kind == REQUEST_PREDICT ? write_vertices(it, error) : write_maps(it, error);
 }
 

@@ -13,7 +13,7 @@
 
 enum { MOST_SUBJECTS = 64, CALLER_NAME_SIZE = 80 };
 
-typedef enum answer_format { FORMAT_JSON, FORMAT_NPY, FORMAT_PNG } answer_format;
+typedef enum answer_format { FORMAT_JSON, FORMAT_NPY, FORMAT_PNG, FORMAT_GIFTI } answer_format;
 
 typedef enum request_kind {
     REQUEST_PREDICT,       /* POST /predict */
@@ -26,6 +26,8 @@ typedef struct request_query {
     be_fit fit;
     answer_format format;
     bool vertices, rois, spread;                   /* output=, spread= */
+    be_space space;
+    be_hemisphere hemisphere;                      /* hemi=, of FORMAT_GIFTI */
     bool only_some, with_maps;                     /* rois=, and attention=, roi= or vertex= was given */
     bool heads, hemispheres[BE_HEMISPHERES];       /* heads=all, hemi= */
     size_t subjects[MOST_SUBJECTS], n_subjects;    /* of the engine */
@@ -51,6 +53,8 @@ typedef struct request_image {
     double decode_ms;
 } request_image;
 
+#define GIFTI_TYPE "application/gifti+xml"
+
 /* What goes back. */
 typedef struct answer {
     unsigned status;        /* HTTP */
@@ -58,6 +62,7 @@ typedef struct answer {
     char *bytes;            /* owned */
     size_t size;
     char split[48];         /* X-Brainenc-Vertices: lh=19004,rh=20544, or "" */
+    char file[BE_SUBJECT_NAME_SIZE + 16]; /* Content-Disposition: the name to save it under, or "" */
     char id[BE_ID_SIZE];
     bool demo;              /* of random weights */
     const char *unverified; /* NULL, or what no golden case covers; the engine's */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "clients/brainenc/predict.h"
+#include "core/answer/gifti.h"
 #include "core/base/memory.h"
 #include "core/files/hash.h"
 #include "core/files/npy.h"
@@ -14,9 +15,12 @@ static const char help[] =
     "Without -o a table of the ROIs' means is printed.\n\n"
     COMPUTE_HELP
     "  -o FILE             FILE.npy: float32 [images][V_lh + V_rh], left vertices first, and FILE.npy.json that names rows\n"
-    "                      and columns; FILE.json: {\"predictions\": [...]}, images outermost, then subjects\n"
+    "                      and columns; FILE.json: {\"predictions\": [...]}, images outermost, then subjects; FILE.func.gii:\n"
+    "                      GIFTI, FILE.lh.func.gii and FILE.rh.func.gii with an array a picture (1000 at most)\n"
     "  --json              the JSON on standard output\n"
     "  --rois NAMES        only the vertices of these ROIs: FBA-1, FBA (its stem), floc-bodies (a family), all; commas\n"
+    "  --space SPACE       challenge (default), or fsaverage: the whole surface, 163842 vertices a hemisphere, NaN (null) where\n"
+    "                      the subject has none\n"
     "  --output WHAT       in JSON: vertices, rois or both (default)\n"
     "  --attention NAMES   in JSON: adds these ROIs' attention maps\n"
     "  --spread            in JSON, of an ensemble: the standard deviation over its runs, of each vertex and (its mean) ROI\n"
@@ -34,7 +38,7 @@ static const char help[] =
 
 enum { STANDARD_SECONDS = 300, MOST_SECONDS = 86400 };
 enum { OPTION_JSON = 256, OPTION_ROIS, OPTION_WHAT, OPTION_ATTENTION, OPTION_SPREAD, OPTION_LIST, OPTION_ON_ERROR, OPTION_RESTART,
-       OPTION_SERVER, OPTION_KEY_FILE, OPTION_TIMEOUT };
+       OPTION_SERVER, OPTION_KEY_FILE, OPTION_TIMEOUT, OPTION_SPACE };
 
 static const struct option own_options[] = {
     {"json", no_argument, NULL, OPTION_JSON}, {"rois", required_argument, NULL, OPTION_ROIS},
@@ -42,6 +46,7 @@ static const struct option own_options[] = {
     {"spread", no_argument, NULL, OPTION_SPREAD}, {"list", required_argument, NULL, OPTION_LIST},
     {"on-error", required_argument, NULL, OPTION_ON_ERROR}, {"restart", no_argument, NULL, OPTION_RESTART}, {"server", required_argument, NULL, OPTION_SERVER},
     {"key-file", required_argument, NULL, OPTION_KEY_FILE}, {"timeout", required_argument, NULL, OPTION_TIMEOUT},
+    {"space", required_argument, NULL, OPTION_SPACE},
     {NULL, 0, NULL, 0},
 };
 
@@ -60,6 +65,10 @@ static int take_option(predict_request *ask, int option, const char *value)
         if (strcmp(value, "nan") != 0 && strcmp(value, "stop") != 0)
             return tool_usage("--on-error: '%s' is neither stop nor nan", value);
         ask->skip_broken = strcmp(value, "nan") == 0;
+        break;
+    case OPTION_SPACE:
+        if (be_space_parse(value, &ask->space, &error) != BE_OK)
+            return tool_usage("--%s", error.message);
         break;
     case OPTION_RESTART: ask->restart = true; break;
     case OPTION_SERVER: ask->server = value; break;
@@ -101,6 +110,21 @@ static int check_server(predict_request *ask)
     return EXIT_DONE;
 }
 
+/* False when the output's name is of no kind. */
+static bool choose_kind(predict_request *ask)
+{
+    static const struct { const char *suffix; predict_kind kind; } kinds[] = {
+        {".npy", KIND_NPY}, {".json", KIND_JSON}, {".func.gii", KIND_GIFTI},
+    };
+    ask->kind = ask->json ? KIND_JSON : KIND_TABLE;
+    for (size_t i = 0; ask->output && i < sizeof kinds / sizeof *kinds; i++) {
+        ask->kind = kinds[i].kind;
+        if (ends_with(ask->output, kinds[i].suffix))
+            return true;
+    }
+    return !ask->output;
+}
+
 static int check(predict_request *ask)
 {
     if (ask->images.count == 0)
@@ -109,14 +133,15 @@ static int check(predict_request *ask)
         return tool_usage("--output: '%s' is none of vertices, rois, both", ask->what);
     if (ask->output && ask->json)
         return tool_usage("-o and --json: one or the other (-o FILE.json writes JSON)");
-    ask->kind = ask->json ? KIND_JSON : KIND_TABLE;
-    if (ask->output) {
-        if (!ends_with(ask->output, ".npy") && !ends_with(ask->output, ".json"))
-            return tool_usage("-o: '%s' ends with neither .npy nor .json", ask->output);
-        ask->kind = ends_with(ask->output, ".npy") ? KIND_NPY : KIND_JSON;
-    }
-    if (ask->kind == KIND_NPY && ask->compute.n_subjects > 1)
-        return tool_usage("-o FILE.npy takes one --subject");
+    if (!choose_kind(ask))
+        return tool_usage("-o: '%s' ends with none of .npy, .json and .func.gii", ask->output);
+    if ((ask->kind == KIND_NPY || ask->kind == KIND_GIFTI) && ask->compute.n_subjects > 1)
+        return tool_usage("-o FILE.%s takes one --subject", ask->kind == KIND_NPY ? "npy" : "func.gii");
+    if (ask->kind == KIND_GIFTI && ask->images.count > BE_GIFTI_MOST_IMAGES)
+        return tool_usage("-o FILE.func.gii takes %d pictures at most, these are %zu: -o FILE.npy takes any number",
+                          BE_GIFTI_MOST_IMAGES, ask->images.count);
+    if (ask->kind == KIND_TABLE && ask->space != BE_SPACE_CHALLENGE)
+        return tool_usage("--space says where the vertices of a file or JSON are (-o FILE or --json)");
     if (ask->kind != KIND_JSON && strcmp(ask->what, "both") != 0)
         return tool_usage("--output says what goes into JSON (-o FILE.json or --json)");
     if (ask->kind != KIND_JSON && ask->attention)
@@ -127,6 +152,11 @@ static int check(predict_request *ask)
 }
 
 /* --- setting up ----------------------------------------------------------------------------------- */
+
+be_surface predict_surface(const predict_subject *subject)
+{
+    return (be_surface){subject->info, {subject->fsaverage[BE_LEFT], subject->fsaverage[BE_RIGHT]}};
+}
 
 /* Of a server's subject the names alone can be checked. */
 static be_status select_maps(predict_job *self, size_t subject, be_error *error)
@@ -143,6 +173,7 @@ static be_status select_rois(predict_job *self, be_error *error)
     be_status status = BE_OK;
     for (size_t s = 0; s < self->n_subjects && status == BE_OK; s++) {
         const be_subject_info *info = self->subjects[s].info;
+        const be_surface surface = predict_surface(&self->subjects[s]);
         if (self->ask->rois)
             status = be_roi_select(&info->rois, self->ask->rois, &self->only[s], error);
         if (status == BE_OK && self->ask->attention)
@@ -150,8 +181,8 @@ static be_status select_rois(predict_job *self, be_error *error)
         if (status == BE_OK && self->ask->spread && !self->ask->server)
             status = be_answer_check_spread(info, error);
         for (int h = BE_LEFT; h < BE_HEMISPHERES && status == BE_OK; h++)
-            status = be_answer_vertices(info, self->ask->rois ? &self->only[s] : NULL, (be_hemisphere)h, &self->columns[s][h],
-                                        &self->n_columns[s][h], error);
+            status = be_columns_make(&surface, self->ask->space, self->ask->rois ? &self->only[s] : NULL, (be_hemisphere)h,
+                                     &self->columns[s][h], error);
     }
     return status;
 }
@@ -173,8 +204,8 @@ static be_status hash_run(const predict_job *self, char hash[BE_HASH_SIZE], be_e
         be_text_add(&text, subject->version);
         be_text_add(&text, "\n");
     }
-    be_text_add_format(&text, "%s %s %zu %zu\n", be_fit_name(ask->compute.fit), ask->what, ask->compute.tokens,
-                       ask->compute.pixels);
+    be_text_add_format(&text, "%s %s %s %zu %zu\n", be_fit_name(ask->compute.fit), ask->what, be_space_name(ask->space),
+                       ask->compute.tokens, ask->compute.pixels);
     be_text_add(&text, ask->rois ? ask->rois : "");
     be_text_add(&text, "\n");
     be_text_add(&text, ask->attention ? ask->attention : "");
@@ -194,7 +225,7 @@ static be_status open_results(predict_job *self, be_error *error)
 {
     static const char json_head[] = "{\"predictions\":[\n";
     const predict_request *ask = self->ask;
-    size_t length = sizeof json_head - 1, columns = self->n_columns[0][BE_LEFT] + self->n_columns[0][BE_RIGHT];
+    size_t length = sizeof json_head - 1, columns = self->columns[0][BE_LEFT].length + self->columns[0][BE_RIGHT].length;
     const size_t shape[] = {ask->images.count, columns};
     be_status status = BE_OK;
     if (!ask->output) {
@@ -202,6 +233,8 @@ static be_status open_results(predict_job *self, be_error *error)
             fputs(json_head, stdout);
         return BE_OK;
     }
+    if (ask->kind == KIND_GIFTI)
+        return predict_gifti_open(self, error);
     memcpy(self->head, json_head, length);
     if (ask->kind == KIND_NPY)
         status = be_npy_header(self->head, &length, BE_DTYPE_F32, 2, shape, error);
@@ -232,9 +265,10 @@ static be_status set_up(predict_job *self, be_error *error)
 static void clean_up(predict_job *self)
 {
     failure_list_free(&self->failures);
+    free(self->kept.bytes);
     for (size_t s = 0; s < MOST_SUBJECTS; s++) {
-        free(self->columns[s][BE_LEFT]);
-        free(self->columns[s][BE_RIGHT]);
+        be_columns_free(&self->columns[s][BE_LEFT]);
+        be_columns_free(&self->columns[s][BE_RIGHT]);
         be_roi_selection_free(&self->only[s]);
         be_map_selection_free(&self->maps[s]);
     }
@@ -281,6 +315,8 @@ static be_status finish(predict_job *self, be_error *error)
 {
     be_text tail = {0};
     be_status status = BE_OK;
+    if (self->ask->kind == KIND_GIFTI)
+        return predict_gifti_write(self, error);
     if (self->ask->kind == KIND_NPY)
         status = predict_write_description(self, error);
     if (self->ask->kind == KIND_JSON)

@@ -7,7 +7,7 @@
 #include "clients/brainenc/tool.h"
 #include "core/files/npy.h"
 
-typedef enum predict_kind { KIND_TABLE, KIND_JSON, KIND_NPY } predict_kind;
+typedef enum predict_kind { KIND_TABLE, KIND_JSON, KIND_NPY, KIND_GIFTI } predict_kind;
 
 /* What the command line asks for. */
 typedef struct predict_request {
@@ -17,16 +17,20 @@ typedef struct predict_request {
     size_t seconds;               /* until a server's answer is given up; 0: not said */
     file_list images;
     const char *output, *rois, *attention, *what;
+    be_space space;
     bool json, spread, skip_broken, restart;
     predict_kind kind;
 } predict_request;
 
 /* A subject as results tell of it, and what computes it: here or a server. */
 typedef struct predict_subject {
-    const be_subject_info *info; /* a server's: name, demo, weights_hash, units, unverified, n_vertices and rois alone */
+    const be_subject_info *info; /* a server's: name, demo, hash, units, unverified, n_vertices, n_fsaverage and rois alone */
+    const int32_t *fsaverage[BE_HEMISPHERES]; /* each vertex's number there, or NULL */
     const char *backbone_hash, *backbone_unverified, *backbone_activation, *isa, *version;
     size_t backbone_heads;
 } predict_subject;
+
+be_surface predict_surface(const predict_subject *subject);
 
 /* What became of one picture. */
 typedef struct predict_answer {
@@ -54,8 +58,8 @@ typedef struct predict_job {
     progress bar;
     be_roi_selection only[MOST_SUBJECTS];   /* of each subject; count 0: not asked */
     be_map_selection maps[MOST_SUBJECTS];
-    uint32_t *columns[MOST_SUBJECTS][BE_HEMISPHERES]; /* which vertices are written */
-    size_t n_columns[MOST_SUBJECTS][BE_HEMISPHERES];
+    be_columns columns[MOST_SUBJECTS][BE_HEMISPHERES]; /* the vertices that are written */
+    be_text kept;                    /* GIFTI: float32 [pictures so far][V_lh + V_rh] */
     size_t first;                    /* the next image's number */
     size_t written;                  /* predictions in the JSON so far */
 } predict_job;
@@ -86,5 +90,14 @@ be_status predict_note_failure(predict_job *self, be_text *text, const picture *
 be_status predict_write_description(const predict_job *self, be_error *error);
 /* What a file of predictions in JSON ends with. */
 be_status predict_make_tail(const predict_job *self, be_text *tail, be_error *error);
+
+/* --- PREFIX.func.gii: two files that are written at the end (predict_gifti.c) ----------------------- */
+
+/* Finds out whether there will be anything to write, and whether it can be written there. */
+be_status predict_gifti_open(const predict_job *self, be_error *error);
+/* Keeps the responses of the next picture, [V_lh + V_rh]; NULL: it could not be read. */
+be_status predict_gifti_keep(predict_job *self, const float *vertices, be_error *error);
+/* Writes PREFIX.lh.func.gii and PREFIX.rh.func.gii: both, or on an error of the last step the first alone. */
+be_status predict_gifti_write(const predict_job *self, be_error *error);
 
 #endif

@@ -75,13 +75,16 @@ static be_status make_buffers(predict_local *self, be_error *error)
 static void describe_subjects(const predict_local *self, predict_job *job)
 {
     const be_model *model = self->engine.model;
+    const be_backbone_info *backbone = be_model_backbone(model);
     job->n_subjects = be_model_subjects(model);
-    for (size_t s = 0; s < job->n_subjects; s++)
+    for (size_t s = 0; s < job->n_subjects; s++) {
+        const be_surface surface = be_surface_of(be_model_subject(model, s));
         job->subjects[s] = (predict_subject){
-            .info = be_subject_get_info(be_model_subject(model, s)), .backbone_hash = be_model_backbone_hash(model),
-            .backbone_unverified = be_model_backbone(model)->unverified, .isa = be_session_isa(self->engine.session),
-            .version = "brainenc " BRAINENC_VERSION, .backbone_heads = be_model_backbone(model)->heads,
-            .backbone_activation = be_activation_name(be_model_backbone(model)->activation)};
+            .info = surface.info, .fsaverage = {surface.fsaverage[BE_LEFT], surface.fsaverage[BE_RIGHT]},
+            .backbone_hash = be_model_backbone_hash(model), .backbone_unverified = backbone->unverified,
+            .isa = be_session_isa(self->engine.session), .version = "brainenc " BRAINENC_VERSION,
+            .backbone_heads = backbone->heads, .backbone_activation = be_activation_name(backbone->activation)};
+    }
 }
 
 be_status predict_local_open(predict_job *job, be_error *error)
@@ -175,7 +178,8 @@ be_status predict_local_json(const predict_job *job, size_t subject, const predi
         return status;
     const be_answer_maps maps = {&job->maps[subject], values};
     be_answer_options options = {.vertices = strcmp(ask->what, "rois") != 0, .rois = strcmp(ask->what, "vertices") != 0,
-                                 .only = ask->rois ? &job->only[subject] : NULL, .maps = ask->attention ? &maps : NULL};
+                                 .space = ask->space, .only = ask->rois ? &job->only[subject] : NULL,
+                                 .maps = ask->attention ? &maps : NULL};
     be_answer_timing times = {.decode = from->decode_ms, .backbone = 1e3 * answer->timing->backbone,
                               .encoder = 1e3 * answer->timing->encoder};
     times.total = times.decode + times.backbone + times.encoder;

@@ -6,20 +6,16 @@
 #include "core/base/utf8.h"
 #include "core/files/atomic_file.h"
 
-static void add_row(const predict_job *self, be_text *text, const be_output *output)
+static void add_row(const predict_job *self, be_text *text, const float *vertices)
 {
-    for (int h = BE_LEFT; h < BE_HEMISPHERES; h++) {
-        const float *values = output->vertices + (h == BE_LEFT ? 0 : self->subjects[0].info->n_vertices[BE_LEFT]);
-        for (size_t i = 0; i < self->n_columns[0][h]; i++)
-            be_text_add_bytes(text, (const char *)&values[self->columns[0][h][i]], sizeof *values);
-    }
+    be_columns_add_bytes(&self->columns[0][BE_LEFT], vertices, text);
+    be_columns_add_bytes(&self->columns[0][BE_RIGHT], vertices + self->subjects[0].info->n_vertices[BE_LEFT], text);
 }
 
 static void add_empty_row(const predict_job *self, be_text *text)
 {
-    static const unsigned char not_a_number[4] = {0, 0, 0xc0, 0x7f};
-    for (size_t i = 0; i < self->n_columns[0][BE_LEFT] + self->n_columns[0][BE_RIGHT]; i++)
-        be_text_add_bytes(text, (const char *)not_a_number, sizeof not_a_number);
+    be_columns_add_bytes(&self->columns[0][BE_LEFT], NULL, text);
+    be_columns_add_bytes(&self->columns[0][BE_RIGHT], NULL, text);
 }
 
 static be_status add_json(predict_job *self, be_text *text, size_t subject, const predict_answer *answer, be_error *error)
@@ -97,7 +93,9 @@ be_status predict_add_picture(predict_job *self, be_text *text, const predict_an
     be_status status = BE_OK;
     for (size_t s = 0; s < self->n_subjects && status == BE_OK; s++) {
         if (self->ask->kind == KIND_NPY)
-            add_row(self, text, &answer->outputs[s]);
+            add_row(self, text, answer->outputs[s].vertices);
+        else if (self->ask->kind == KIND_GIFTI)
+            status = predict_gifti_keep(self, answer->outputs[s].vertices, error);
         else if (self->ask->kind == KIND_JSON)
             status = add_json(self, text, s, answer, error);
         else
@@ -114,6 +112,9 @@ be_status predict_note_failure(predict_job *self, be_text *text, const picture *
     fprintf(stderr, "brainenc: %s\n", from->error.message);
     if (self->ask->kind == KIND_NPY)
         add_empty_row(self, text);
+    be_status status = self->ask->kind == KIND_GIFTI ? predict_gifti_keep(self, NULL, error) : BE_OK;
+    if (status != BE_OK)
+        return status;
     return failure_list_add(&self->failures, from->about.name, from->error.message, error);
 }
 
@@ -131,13 +132,14 @@ be_status predict_write_description(const predict_job *self, be_error *error)
     be_json_text(&json, json.root, "unverified", info->unverified);
     be_json_text(&json, json.root, "backbone_unverified", self->subjects[0].backbone_unverified);
     be_json_text(&json, json.root, "fit", be_fit_name(self->ask->compute.fit));
+    be_json_text(&json, json.root, "space", be_space_name(self->ask->space));
     cJSON *columns = be_json_object(&json, json.root, "columns");
     for (int h = BE_LEFT; h < BE_HEMISPHERES; h++)
-        be_json_number(&json, columns, be_hemisphere_name((be_hemisphere)h), (double)self->n_columns[0][h]);
+        be_json_number(&json, columns, be_hemisphere_name((be_hemisphere)h), (double)self->columns[0][h].length);
     for (int h = BE_LEFT; h < BE_HEMISPHERES && self->ask->rois; h++) {
         cJSON *list = be_json_array(&json, json.root, h == BE_LEFT ? "lh_indices" : "rh_indices");
-        for (size_t i = 0; i < self->n_columns[0][h]; i++)
-            be_json_number(&json, list, NULL, self->columns[0][h][i]);
+        for (size_t i = 0; i < self->columns[0][h].count; i++)
+            be_json_number(&json, list, NULL, self->columns[0][h].numbers[i]);
     }
     failure_list_write(&self->failures, self->failures.count, &json);
     cJSON *rows = be_json_array(&json, json.root, "rows");

@@ -39,6 +39,13 @@ static bool wants_vertices(const predict_request *ask)
     return strcmp(ask->what, "rois") != 0;
 }
 
+/* Whether the server is asked for the vertices in the space of the results: where its text is passed on. Otherwise it gives the
+ * subject's own, which are far fewer, and they are placed here. */
+static bool is_placed(const predict_request *ask)
+{
+    return ask->kind == KIND_JSON && ask->space != BE_SPACE_CHALLENGE;
+}
+
 /* --- setting up ----------------------------------------------------------------------------------- */
 
 static be_status make_path(predict_remote *self, be_error *error)
@@ -56,6 +63,8 @@ static be_status make_path(predict_remote *self, be_error *error)
         remote_add_parameter(&path, "subject", names.bytes);
     remote_add_parameter(&path, "fit", be_fit_name(ask->compute.fit));
     remote_add_parameter(&path, "output", ask->kind == KIND_JSON ? ask->what : "vertices");
+    if (is_placed(ask))
+        remote_add_parameter(&path, "space", be_space_name(ask->space));
     if (ask->rois)
         remote_add_parameter(&path, "rois", ask->rois);
     if (ask->attention)
@@ -97,8 +106,8 @@ be_status predict_remote_open(predict_job *job, be_error *error)
         return status;
     job->n_subjects = self->subjects.count;
     memcpy(job->subjects, self->subjects.subjects, sizeof job->subjects);
-    if (ask->kind == KIND_NPY && job->n_subjects > 1)
-        return be_fail(error, BE_ERROR_ARGUMENT, "-o FILE.npy takes one subject, --subject names %zu", job->n_subjects);
+    if ((ask->kind == KIND_NPY || ask->kind == KIND_GIFTI) && job->n_subjects > 1)
+        return be_fail(error, BE_ERROR_ARGUMENT, "-o: %s takes one subject, --subject names %zu", ask->output, job->n_subjects);
     status = make_path(self, error);
     return status == BE_OK ? make_outputs(self, error) : status;
 }
@@ -155,27 +164,43 @@ fail_answer(const predict_remote *self, const sent_picture *from, be_error *erro
     return be_fail(error, BE_ERROR_FORMAT, "%s: /predict: %s: %s", remote_name(self->server), from->picture.about.name, sentence);
 }
 
-/* The numbers of one hemisphere, each put where the vertex stands that it is of. */
+/* One vertex's number, and its index where there are some. Answers what is wrong, or NULL. */
+static const char *read_vertex(const cJSON *number, const cJSON *index, uint32_t known, float *value)
+{
+    size_t vertex;
+    if (index && (!be_json_get_size(index, &vertex) || vertex != known))
+        return "indices are not those of the ROIs";
+    return remote_json_float(number, value) ? NULL : "vertices holds what is no number";
+}
+
+/* The numbers of one hemisphere, each put where the vertex stands that it is of. On the whole of fsaverage there is null between
+ * the vertices. */
 static be_status read_hemisphere(const predict_remote *self, const sent_picture *from, size_t subject, be_hemisphere hemisphere,
                                  const cJSON *object, be_error *error)
 {
     const predict_job *job = self->job;
-    const char *side = be_hemisphere_name(hemisphere);
-    const uint32_t *column = job->columns[subject][hemisphere];
+    const char *side = be_hemisphere_name(hemisphere), *wrong = NULL;
+    const be_columns *columns = &job->columns[subject][hemisphere];
+    const uint32_t *known = is_placed(job->ask) ? columns->numbers : columns->vertices;
+    const bool gaps = is_placed(job->ask) && columns->whole;
     const cJSON *numbers = member(object, "vertices"), *number, *index = job->ask->rois ? member(object, "indices") : NULL;
     float *values = self->outputs[subject].vertices + (hemisphere == BE_LEFT ? 0 : job->subjects[subject].info->n_vertices[BE_LEFT]);
-    size_t count = job->n_columns[subject][hemisphere], found = (size_t)cJSON_GetArraySize(numbers), vertex;
-    if (!cJSON_IsArray(numbers) || found != count)
-        return fail_answer(self, from, error, "%s.vertices holds %zu numbers, %zu are expected", side, found, count);
-    if (job->ask->rois && (size_t)cJSON_GetArraySize(index) != count)
+    size_t expected = gaps ? columns->length : columns->count, found = (size_t)cJSON_GetArraySize(numbers), place = 0, i = 0;
+    if (!cJSON_IsArray(numbers) || found != expected)
+        return fail_answer(self, from, error, "%s.vertices holds %zu numbers, %zu are expected", side, found, expected);
+    if (job->ask->rois && (size_t)cJSON_GetArraySize(index) != expected)
         return fail_answer(self, from, error, "%s.indices are not as many as %s.vertices", side, side);
     index = index ? index->child : NULL;
     cJSON_ArrayForEach(number, numbers) {
-        if (index && (!be_json_get_size(index, &vertex) || vertex != *column))
-            return fail_answer(self, from, error, "%s.indices are not those of the ROIs", side);
-        if (!remote_json_float(number, &values[*column++]))
-            return fail_answer(self, from, error, "%s.vertices holds what is no number", side);
-        index = index ? index->next : NULL;
+        if (gaps && (i == columns->count || place++ != known[i])) {
+            wrong = cJSON_IsNull(number) ? NULL : "vertices holds a number where the subject has no vertex";
+        } else {
+            wrong = read_vertex(number, index, known[i], &values[columns->vertices[i]]);
+            index = index ? index->next : NULL;
+            i++;
+        }
+        if (wrong)
+            return fail_answer(self, from, error, "%s.%s", side, wrong);
     }
     return BE_OK;
 }

@@ -67,7 +67,7 @@ static be_status read_subject(const place *where, const cJSON *entry, predict_su
 {
     enum { MOST_HEADS = 1 << 20 };
     const char *units = NULL, *weights = NULL;
-    const cJSON *vertices = member(entry, "vertices"), *demo = member(entry, "demo");
+    const cJSON *vertices = member(entry, "vertices"), *surface = member(entry, "fsaverage"), *demo = member(entry, "demo");
     be_status status = cJSON_IsBool(demo) ? BE_OK : fail_field(where, "demo", "is neither true nor false", error);
     info->demo = cJSON_IsTrue(demo);
     if (status == BE_OK)
@@ -86,6 +86,8 @@ static be_status read_subject(const place *where, const cJSON *entry, predict_su
         status = read_text(where, entry, "units", &units, error);
     for (int h = BE_LEFT; h < BE_HEMISPHERES && status == BE_OK; h++)
         status = read_count(where, vertices, be_hemisphere_name((be_hemisphere)h), BE_MOST_VERTICES, &info->n_vertices[h], error);
+    for (int h = BE_LEFT; h < BE_HEMISPHERES && status == BE_OK; h++)
+        status = read_count(where, surface, be_hemisphere_name((be_hemisphere)h), BE_MOST_VERTICES, &info->n_fsaverage[h], error);
     if (status == BE_OK)
         status = read_unverified(where, entry, to, info, error);
     if (status != BE_OK)
@@ -153,6 +155,37 @@ static be_status read_rois(const place *where, const cJSON *list, be_subject_inf
     return status;
 }
 
+/* Where each vertex of a hemisphere lies on fsaverage. */
+static be_status read_places(const place *where, const cJSON *list, const be_subject_info *info, be_hemisphere hemisphere,
+                             int32_t **out, be_error *error)
+{
+    void *memory;
+    const cJSON *item;
+    size_t number;
+    if (!cJSON_IsArray(list) || (size_t)cJSON_GetArraySize(list) != info->n_vertices[hemisphere])
+        return fail_field(where, "fsaverage", "does not hold a number for each vertex", error);
+    be_status status = be_allocate(&memory, info->n_vertices[hemisphere], sizeof(int32_t), "an fsaverage index", error);
+    if (status != BE_OK)
+        return status;
+    int32_t *next = *out = memory;
+    cJSON_ArrayForEach(item, list) {
+        if (!be_json_get_size(item, &number) || number >= info->n_fsaverage[hemisphere])
+            return fail_field(where, "fsaverage", "holds a vertex that cannot be", error);
+        *next++ = (int32_t)number;
+    }
+    return BE_OK;
+}
+
+/* Null when they are not known. */
+static be_status read_fsaverage(const place *where, const cJSON *sides, const be_subject_info *info, int32_t *out[BE_HEMISPHERES],
+                                be_error *error)
+{
+    be_status status = BE_OK;
+    for (int h = BE_LEFT; h < BE_HEMISPHERES && status == BE_OK && !cJSON_IsNull(sides); h++)
+        status = read_places(where, member(sides, be_hemisphere_name((be_hemisphere)h)), info, (be_hemisphere)h, &out[h], error);
+    return status;
+}
+
 /* --- both ----------------------------------------------------------------------------------------- */
 
 static const cJSON *find_subject(const cJSON *subjects, const char *name)
@@ -176,10 +209,15 @@ static be_status add_subject(const char *server, const cJSON *entry, remote_subj
         return be_fail(error, BE_ERROR_LIMIT, "%s: /rois: more than %d subjects", server, MOST_SUBJECTS);
     if (!name || !be_name_is_plain(name) || !subject)
         return be_fail(error, BE_ERROR_FORMAT, "%s: /rois: subject is not the name of one in /subjects", server);
+    int32_t **fsaverage = to->fsaverage[to->count];
     be_subject_info *info = &to->infos[to->count];
     predict_subject *description = &to->subjects[to->count++];
     memcpy(info->name, name, strlen(name) + 1);
     be_status status = read_subject(&about, subject, description, info, error);
+    if (status == BE_OK)
+        status = read_fsaverage(&rois, member(entry, "fsaverage"), info, fsaverage, error);
+    description->fsaverage[BE_LEFT] = fsaverage[BE_LEFT];
+    description->fsaverage[BE_RIGHT] = fsaverage[BE_RIGHT];
     return status == BE_OK ? read_rois(&rois, member(entry, "rois"), info, error) : status;
 }
 
@@ -228,8 +266,11 @@ be_status remote_subjects_ask(remote *server, const char *const *names, size_t n
 
 void remote_subjects_free(remote_subjects *it)
 {
-    for (size_t i = 0; i < it->count; i++)
+    for (size_t i = 0; i < it->count; i++) {
         be_roi_set_free(&it->infos[i].rois);
+        free(it->fsaverage[i][BE_LEFT]);
+        free(it->fsaverage[i][BE_RIGHT]);
+    }
     cJSON_Delete(it->tree);
     *it = (remote_subjects){0};
 }

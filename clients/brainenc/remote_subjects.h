@@ -8,7 +8,8 @@
 /* Begin with a zeroed one. */
 typedef struct remote_subjects {
     size_t count;
-    be_subject_info infos[MOST_SUBJECTS]; /* name, demo, weights_hash, units, unverified, n_vertices and rois; no more */
+    be_subject_info infos[MOST_SUBJECTS]; /* of what predict_subject tells */
+    int32_t *fsaverage[MOST_SUBJECTS][BE_HEMISPHERES]; /* as predict_subject tells; owned */
     predict_subject subjects[MOST_SUBJECTS];
     cJSON *tree;                          /* the answer their texts stand in */
 } remote_subjects;

@@ -109,49 +109,36 @@ static void add_image(be_json *json, cJSON *to, const be_model *model, const be_
     be_answer_add_pair(json, object, "grid", image->rows, image->columns);
 }
 
-/* [a, b, ...] of all vertices, or of those in `indices` when it is not NULL. */
-static void add_column(be_json *json, cJSON *to, const char *key, const float *values, const uint32_t *indices, size_t count)
+static void add_column(be_json *json, cJSON *to, const char *key, const be_columns *columns, const float *values)
 {
     be_text text = {0};
-    if (!indices) {
-        be_answer_add_floats(json, to, key, values, count);
-        return;
-    }
-    be_text_add(&text, "[");
-    for (size_t i = 0; i < count; i++) {
-        be_text_add(&text, i ? "," : "");
-        be_text_add_float(&text, values[indices[i]]);
-    }
-    be_text_add(&text, "]");
+    be_columns_add_json(columns, values, &text);
     be_answer_add_raw(json, to, key, &text);
 }
 
-static void add_indices(be_json *json, cJSON *to, const uint32_t *indices, size_t count)
+static void add_numbers(be_json *json, cJSON *to, const be_columns *columns)
 {
     be_text text = {0};
-    be_text_add(&text, "[");
-    for (size_t i = 0; i < count; i++)
-        be_text_add_format(&text, i ? ",%u" : "%u", indices[i]);
-    be_text_add(&text, "]");
+    be_columns_add_numbers(columns, &text);
     be_answer_add_raw(json, to, "indices", &text);
 }
 
 /* "lh": {"vertices": [...]}, with "indices" when only some are wanted, and "spread" when it was computed. */
-static be_status add_hemisphere(be_json *json, cJSON *to, const be_subject_info *info, be_hemisphere hemisphere,
-                                const be_output *output, const be_roi_selection *only, be_error *error)
+static be_status add_hemisphere(be_json *json, cJSON *to, const be_surface *surface, be_hemisphere hemisphere,
+                                const be_output *output, const be_answer_options *options, be_error *error)
 {
-    size_t first = hemisphere == BE_LEFT ? 0 : info->n_vertices[BE_LEFT], count = info->n_vertices[hemisphere];
-    uint32_t *indices = NULL;
-    be_status status = only ? be_answer_vertices(info, only, hemisphere, &indices, &count, error) : BE_OK;
+    size_t first = hemisphere == BE_LEFT ? 0 : surface->info->n_vertices[BE_LEFT];
+    be_columns columns;
+    be_status status = be_columns_make(surface, options->space, options->only, hemisphere, &columns, error);
     if (status != BE_OK)
         return status;
     cJSON *object = be_json_object(json, to, be_hemisphere_name(hemisphere));
-    if (only)
-        add_indices(json, object, indices, count);
-    add_column(json, object, "vertices", output->vertices + first, indices, count);
+    if (options->only)
+        add_numbers(json, object, &columns);
+    add_column(json, object, "vertices", &columns, output->vertices + first);
     if (output->spread)
-        add_column(json, object, "spread", output->spread + first, indices, count);
-    free(indices);
+        add_column(json, object, "spread", &columns, output->spread + first);
+    be_columns_free(&columns);
     return BE_OK;
 }
 
@@ -232,6 +219,7 @@ be_status be_answer_prediction(const be_model *model, size_t subject, const be_a
                                be_error *error)
 {
     const be_subject_info *info = be_subject_get_info(be_model_subject(model, subject));
+    const be_surface surface = be_surface_of(be_model_subject(model, subject));
     double start = be_clock();
     be_json json = be_json_begin();
     be_status status = be_answer_add_identity(&json, model, subject, image, error);
@@ -239,8 +227,10 @@ be_status be_answer_prediction(const be_model *model, size_t subject, const be_a
     be_answer_add_model(&json, described, model, subject);
     be_answer_add_unverified(&json, described, model, info);
     add_image(&json, json.root, model, image);
+    if (options->space != BE_SPACE_CHALLENGE && options->vertices)
+        be_json_text(&json, json.root, "space", be_space_name(options->space));
     for (int h = BE_LEFT; h < BE_HEMISPHERES && options->vertices && status == BE_OK; h++)
-        status = add_hemisphere(&json, json.root, info, (be_hemisphere)h, output, options->only, error);
+        status = add_hemisphere(&json, json.root, &surface, (be_hemisphere)h, output, options, error);
     if (options->rois)
         add_rois(&json, json.root, info, output, options->only);
     if (options->maps)

@@ -3,6 +3,7 @@
 #define BRAINENC_ANSWER_ANSWER_H
 
 #include "core/answer/map_selection.h"
+#include "core/answer/surface.h"
 #include "core/answer/text.h"
 #include "core/brainenc.h"
 #include "core/files/json.h"
@@ -27,6 +28,7 @@ typedef struct be_answer_maps {
 /* What of a prediction is wanted. */
 typedef struct be_answer_options {
     bool vertices, rois;          /* the vertex arrays, the means of the ROIs */
+    be_space space;               /* of the vertex arrays; only another than the challenge's is named in the answer */
     const be_roi_selection *only; /* NULL, or the ROIs whose vertices alone are given, with their indices */
     const be_answer_maps *maps;   /* NULL, or the maps that are added */
 } be_answer_options;

@@ -129,7 +129,7 @@ def query_request(rng):
         value = rng.choice(VALUES[key]) if rng.random() < 0.8 else rng.choice(ODD_VALUES)
         pairs.append(rng.choice([f"{key}={value}"] * 15 + [key, f"={value}", f"{key}={key}={value}", ""]))
     path = rng.choice(ROUTES) + ("?" if pairs else "") + "&".join(pairs)[:6000]
-    accept = rng.choice(["", "", "Accept: application/x-npy\r\n", "Accept: image/png\r\n", "Accept: \xff;q=2,,\r\n"])
+    accept = rng.choice(["", "", "Accept: application/x-npy\r\n", "Accept: image/png\r\n", "Accept: application/gifti+xml\r\n", "Accept: \xff;q=2,,\r\n"])
     if rng.random() < 0.5:
         return f"{rng.choice(METHODS)} {path} HTTP/1.1\r\nHost: x\r\n{accept}\r\n".encode("latin1")
     return f"POST {path} HTTP/1.1\r\nHost: x\r\n{accept}Content-Length: {len(SMALL)}\r\n\r\n".encode("latin1") + SMALL

@@ -4,13 +4,13 @@ import pytest
 from support import noise, picture
 
 WRONG = [
-    ("/predict?colour=red", 400, ["colour", "subject, rois, output, attention, spread, fit, space, format"]),
+    ("/predict?colour=red", 400, ["colour", "subject, rois, output, attention, spread, fit, space, format, hemi"]),
     ("/predict?output=all", 400, ["output", "all", "both, vertices, rois"]),
     ("/predict?fit=zoom", 400, ["zoom", "crop", "stretch", "pad", "native"]),
-    ("/predict?space=moon", 400, ["space", "moon", "challenge"]),
+    ("/predict?space=moon", 400, ["space", "moon", "challenge, fsaverage"]),
     ("/predict?spread=yes", 400, ["spread", "yes", "false, true"]),
     ("/predict?spread=true&format=npy", 400, ["spread", "JSON"]),
-    ("/predict?format=png", 400, ["format", "png", "json, npy"]),
+    ("/predict?format=png", 400, ["format", "png", "json, npy, gifti"]),
     ("/predict?format=npy&subject=all", 400, ["format", "JSON"]),
     ("/predict?format=npy&attention=FBA", 400, ["attention", "JSON"]),
     ("/predict?subject=subj09", 404, ["subj09", "subj01, demo"]),

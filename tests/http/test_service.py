@@ -225,6 +225,7 @@ def test_the_service_answers(serve):
     assert service.manager.states() == ["READY"] and any(message.get("STATUS") for _, message in service.manager.said)
     assert service.get("/readyz").body == b"ready\n"
     assert service.post("/predict?output=rois", picture()).json()["rois"]
+    assert service.post("/predict?format=gifti&hemi=lh&space=fsaverage", picture()).body.endswith(b"</GIFTI>\n")
     status = Path(f"/proc/{service.process.pid}/status").read_text()
     if AS_SERVICE:
         assert re.search(r"^Uid:\s+65534\s+65534\s+65534\s+65534$", status, re.M) and re.search(r"^CapEff:\s+0+$", status, re.M)

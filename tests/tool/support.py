@@ -11,6 +11,7 @@ from collections import OrderedDict
 from pathlib import Path
 from types import SimpleNamespace
 
+import nibabel
 import numpy as np
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
@@ -257,6 +258,58 @@ def rewrite_setting(source, target, before, after):
         return b"X" + len(text).to_bytes(4, "little") + text.encode()
 
     rewrite_pth(source, target, {as_pickled(before): as_pickled(after)})
+
+
+def rewrite_subject(source, target, change):
+    """Copies a subject file; change(about, tensors) may change its metadata and, in place, its tensors."""
+    data = source.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header, body = json.loads(data[8 : 8 + length]), bytearray(data[8 + length :])
+    metadata = header.pop("__metadata__")
+    about = json.loads(metadata["brainenc"])
+    change(about, {name: np.frombuffer(body, _SAFETENSORS[it["dtype"]], offset=it["data_offsets"][0],
+                                       count=int(np.prod(it["shape"]))).reshape(it["shape"]) for name, it in header.items()})
+    text = json.dumps(header | {"__metadata__": metadata | {"brainenc": json.dumps(about)}}).encode()
+    text += b" " * (-len(text) % 8)
+    target.write_bytes(struct.pack("<Q", len(text)) + text + body)
+    return target
+
+
+def without_fsaverage(about, _):
+    about["fsaverage"] = {"lh": 0, "rh": 0}
+
+
+# --- surfaces -----------------------------------------------------------------------------------
+
+
+def surface_of(folder, hemisphere):
+    """Where a subject's vertices lie on fsaverage: a mask."""
+    return np.load(folder / f"roi_masks/{hemisphere}.all-vertices_fsaverage_space.npy") != 0
+
+
+def placed(values, surface):
+    """The last axis, a value a vertex, on the whole surface; NaN elsewhere."""
+    whole = np.full((*values.shape[:-1], len(surface)), np.nan, np.float32)
+    whole[..., surface] = values
+    return whole
+
+
+NODE_INDEX, NO_INTENT = 2002, 0  # nifti1.h
+
+
+def read_gifti(data):
+    """A .func.gii as nibabel reads it: its metadata, the arrays [pictures][values], their names, the vertex indices (or None)."""
+    image = nibabel.GiftiImage.from_bytes(data)
+    for array in image.darrays:
+        assert nibabel.gifti.util.gifti_encoding_codes.specs[array.encoding] == "GZipBase64Binary"
+        assert nibabel.gifti.util.gifti_endian_codes.specs[array.endian] == "LittleEndian"
+        assert array.data.dtype == {NODE_INDEX: "<i4", NO_INTENT: "<f4"}[array.intent] and array.data.ndim == 1
+    indices = [array for array in image.darrays if array.intent == NODE_INDEX]
+    assert indices in ([], image.darrays[:1])
+    values = image.darrays[len(indices):]
+    return SimpleNamespace(meta=dict(image.meta), arrays=np.stack([array.data for array in values]),
+                           names=[array.meta["Name"] for array in values], index=indices[0].data if indices else None,
+                           about_index=indices[0].meta["Description"] if indices else None)
 
 
 # --- the data of a subject ----------------------------------------------------------------------

@@ -3,6 +3,7 @@
 #include "tests/unit/allocation.h"
 
 #include "core/answer/answer.h"
+#include "core/answer/gifti.h"
 
 /* --- what all actions share --------------------------------------------------------------------------------------- */
 
@@ -224,7 +225,8 @@ static be_status answer_selection(be_error *error)
     be_map_selection asked = {.hemispheres = {true, false}};
     char *text = NULL;
     be_status status = be_map_select_rois(info, "FBA,floc-words,rest", &asked, error);
-    be_answer_options options = {.vertices = true, .rois = true, .only = &asked.rois, .maps = &(be_answer_maps){&asked, values}};
+    be_answer_options options = {.vertices = true, .rois = true, .space = BE_SPACE_FSAVERAGE, .only = &asked.rois,
+                                 .maps = &(be_answer_maps){&asked, values}};
     assert_true(status != BE_OK || be_map_selection_count(&asked) * 4 <= sizeof values / sizeof *values);
     if (status == BE_OK)
         status = be_maps_compute(&source, &asked, values, error);
@@ -244,6 +246,22 @@ static be_status answer_all(be_error *error)
     return status;
 }
 
+static be_status answer_gifti(be_error *error)
+{
+    const be_surface surface = be_surface_of(be_model_subject(model, 0));
+    be_columns columns = {0};
+    unsigned char *bytes = NULL;
+    size_t size;
+    be_status status = be_columns_make(&surface, BE_SPACE_CHALLENGE, NULL, BE_LEFT, &columns, error);
+    const be_gifti file = {.surface = &surface, .columns = &columns, .version = "test", .backbone_unverified = "by a test",
+                           .n_images = 1, .names = &told.name, .vertices = (const float *const[]){answered.vertices}};
+    if (status == BE_OK)
+        status = be_gifti_make(&file, &bytes, &size, error);
+    free(bytes);
+    be_columns_free(&columns);
+    return status;
+}
+
 static void test_answers(void **state)
 {
     (void)state;
@@ -253,6 +271,7 @@ static void test_answers(void **state)
     fail_each_in_json("an answer of a selection", answer_selection);
     fail_each("an answer", answer_all, NULL);
     fail_each("an answer of a selection", answer_selection, NULL);
+    fail_each("a GIFTI file", answer_gifti, NULL);
     free_output(&answered);
     be_image_free(&image);
 }

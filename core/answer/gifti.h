@@ -1,0 +1,35 @@
+/* Predictions of one hemisphere as a GIFTI file (.func.gii), which nibabel, Connectome Workbench and FreeSurfer read (gifticlib).
+ *
+ * One float32 array a picture (NIFTI_INTENT_NONE, its metadatum Name is the picture's name), packed as GZipBase64Binary. Before
+ * them, unless they hold every vertex of fsaverage, an int32 array (NIFTI_INTENT_NODE_INDEX) with the vertex each value is of: on
+ * fsaverage where the subject's places there are known, else by the subject's own numbers; its Description says which. The file's
+ * metadata: AnatomicalStructurePrimary, subject, space, units, weights, version, fit, and where they apply demo, unverified and
+ * backbone_unverified. In names and texts '?' stands for what XML or a terminal has no place for.
+ */
+#ifndef BRAINENC_ANSWER_GIFTI_H
+#define BRAINENC_ANSWER_GIFTI_H
+
+#include "core/answer/surface.h"
+#include "core/image/image.h"
+
+enum { BE_GIFTI_MOST_IMAGES = 1000 }; /* all of them are in memory at once */
+
+typedef struct be_gifti {
+    const be_surface *surface;
+    be_space space;
+    be_hemisphere hemisphere;
+    const be_columns *columns;          /* of the space and hemisphere */
+    be_fit fit;
+    const char *version;                /* of what computed them */
+    const char *backbone_unverified;    /* "" or what no golden case covers */
+    size_t n_images;
+    const char *const *names;           /* [n_images] */
+    const float *const *vertices;       /* [n_images]: [n_vertices] of the hemisphere */
+} be_gifti;
+
+/* *bytes is the file, the same for the same predictions, to be freed with free(). BE_ERROR_LIMIT for more than
+ * BE_GIFTI_MOST_IMAGES, BE_ERROR_ARGUMENT when there is no vertex in it, BE_ERROR_IO when the library could not write it whole.
+ * Any thread may call it; one writes at a time. */
+be_status be_gifti_make(const be_gifti *of, unsigned char **bytes, size_t *size, be_error *error);
+
+#endif
