@@ -51,7 +51,8 @@ static size_t count_written(const request_query *query, const be_subject_info *i
 {
     bool placed = query->space == BE_SPACE_FSAVERAGE && !query->only_some;
     const size_t *each = placed ? info->n_fsaverage : info->n_vertices;
-    return (query->spread ? 2 : 1) * (each[BE_LEFT] + each[BE_RIGHT]);
+    size_t columns = 1 + (size_t)query->spread + 2 * (size_t)query->quality;
+    return columns * (each[BE_LEFT] + each[BE_RIGHT]);
 }
 
 /* What maps are made from is always computed: it is held for GET /attention. */

@@ -6,6 +6,7 @@
 
 #include "core/answer/surface.h"
 #include "core/brainenc.h"
+#include "core/subject/quality.h"
 #include "server/config.h"
 
 typedef struct engine engine;
@@ -14,6 +15,7 @@ typedef struct engine engine;
 typedef struct engine_subject {
     const char *name;       /* the configuration's */
     size_t model, subject;  /* which model, and which of its subjects */
+    be_quality quality[BE_HEMISPHERES]; /* of all its vertices */
 } engine_subject;
 
 /* Loads what `from` names, opens sessions and predicts one picture for each subject as a self-test: answers that are not

@@ -23,6 +23,22 @@ static void add_counts(be_json *json, cJSON *to, const char *key, const size_t c
         be_json_number(json, object, be_hemisphere_name((be_hemisphere)h), (double)counts[h]);
 }
 
+/* The trained models, with the mean correlation on the validation images that training recorded of each. */
+static void add_members(be_json *json, cJSON *to, const be_subject_info *info)
+{
+    cJSON *list = be_json_array(json, to, "trained");
+    for (size_t m = 0; m < info->members; m++) {
+        const be_member_info *it = &info->member[m];
+        cJSON *object = be_json_object(json, list, NULL);
+        be_json_number(json, object, "layer", (double)it->tap.layer);
+        be_json_number(json, object, "run", (double)it->run);
+        if (it->has_validation)
+            be_json_number(json, object, "validation", it->validation);
+        else
+            be_json_null(json, object, "validation");
+    }
+}
+
 static void add_subject(be_json *json, cJSON *list, const engine *served, size_t index)
 {
     const engine_subject *subject = engine_subject_at(served, index);
@@ -41,10 +57,9 @@ static void add_subject(be_json *json, cJSON *list, const engine *served, size_t
     add_counts(json, object, "vertices", info->n_vertices);
     add_counts(json, object, "fsaverage", info->n_fsaverage);
     be_json_number(json, object, "rois", (double)(info->rois.count - 1));
-    if (info->member[0].has_validation)
-        be_json_number(json, object, "validation", info->member[0].validation);
-    else
-        be_json_null(json, object, "validation");
+    be_answer_add_training(json, object, info);
+    be_answer_add_quality(json, object, subject->quality);
+    add_members(json, object, info);
     cJSON *unverified = be_json_array(json, object, "unverified");
     if (*info->unverified)
         be_json_text(json, unverified, NULL, info->unverified);
@@ -96,11 +111,12 @@ static void add_fsaverage(be_json *json, cJSON *to, const be_surface *surface)
                     surface->info->n_vertices[h]);
 }
 
-static void add_rois(be_json *json, cJSON *list, const engine *served, size_t index, bool with_vertices)
+static void add_rois(be_json *json, cJSON *list, const engine *served, size_t index, bool with_vertices, bool with_quality)
 {
+    const engine_subject *it = engine_subject_at(served, index);
     const be_subject_info *info = engine_subject_info(served, index);
     cJSON *object = be_json_object(json, list, NULL);
-    be_json_text(json, object, "subject", engine_subject_at(served, index)->name);
+    be_json_text(json, object, "subject", it->name);
     if (with_vertices) {
         const be_surface surface = engine_subject_surface(served, index);
         add_fsaverage(json, object, &surface);
@@ -108,36 +124,38 @@ static void add_rois(be_json *json, cJSON *list, const engine *served, size_t in
     cJSON *rois = be_json_array(json, object, "rois");
     for (size_t r = 0; r < info->rois.count; r++) {
         const be_roi *roi = &info->rois.rois[r];
-        cJSON *entry = be_json_object(json, rois, NULL);
-        be_json_text(json, entry, "name", roi->name);
-        if (*roi->family)
-            be_json_text(json, entry, "family", roi->family);
-        else
-            be_json_null(json, entry, "family");
+        cJSON *entry = be_answer_add_roi(json, rois, roi);
         for (int h = BE_LEFT; h < BE_HEMISPHERES; h++)
             be_json_number(json, entry, be_hemisphere_name((be_hemisphere)h), (double)roi->n_vertices[h]);
         if (with_vertices)
             add_vertices(json, entry, roi);
+        if (with_quality)
+            be_answer_add_roi_quality(json, entry, be_model_subject(engine_model(served, it->model), it->subject), roi);
     }
 }
 
 be_status page_rois(const engine *served, const parameters *from, answer *to, be_error *error)
 {
-    size_t indices[1024], count;
+    static const char *const outputs[] = {"counts", "vertices", NULL};
+    const char *names = parameter(from, "subject");
+    size_t indices[1024], count, output;
+    bool quality;
     for (size_t i = 0; i < from->count; i++) {
-        if (strcmp(from->keys[i], "subject") != 0 && strcmp(from->keys[i], "output") != 0)
-            return be_fail(error, BE_ERROR_ARGUMENT, "unknown parameter '%.40s'; there are: subject, output", from->keys[i]);
+        const char *key = from->keys[i];
+        if (strcmp(key, "subject") != 0 && strcmp(key, "output") != 0 && strcmp(key, "quality") != 0)
+            return be_fail(error, BE_ERROR_ARGUMENT, "unknown parameter '%.40s'; there are: subject, output, quality", key);
     }
-    const char *names = parameter(from, "subject"), *output = parameter(from, "output");
-    if (output && strcmp(output, "counts") != 0 && strcmp(output, "vertices") != 0)
-        return be_fail(error, BE_ERROR_ARGUMENT, "output: '%.40s' is none of: counts, vertices", output);
-    be_status status = engine_find_subjects(served, names ? names : "all", indices, &count, error);
+    be_status status = query_choose(from, "output", outputs, &output, error);
+    if (status == BE_OK)
+        status = query_choose_flag(from, "quality", &quality, error);
+    if (status == BE_OK)
+        status = engine_find_subjects(served, names ? names : "all", indices, &count, error);
     if (status != BE_OK)
         return status;
     be_json json = be_json_begin();
     cJSON *list = be_json_array(&json, json.root, "subjects");
     for (size_t i = 0; i < count; i++)
-        add_rois(&json, list, served, indices[i], output && strcmp(output, "vertices") == 0);
+        add_rois(&json, list, served, indices[i], output == 1, quality);
     return end(&json, to, error);
 }
 
@@ -158,6 +176,7 @@ static const described_route described[] = {
       {"rois", "only these ROIs' vertices: names, stems, families, all; commas combine"},
       {"output", "vertices, rois or both (default)"}, {"attention", "adds these ROIs' attention maps"},
       {"spread", "true: the standard deviation over an ensemble's runs, of each vertex, and its mean over each ROI's (JSON)"},
+      {"quality", "true: how well they are predicted, of each vertex and ROI, as far as the weights carry it (JSON)"},
       {"fit", "crop, stretch, pad or native"},
       {"space", "challenge (default), or fsaverage: vertices are the whole surface, null (NaN) where the subject has none, "
        "indices are its numbers, and JSON says \"space\": \"fsaverage\""},
@@ -176,6 +195,7 @@ static const described_route described[] = {
       {"format", "json, npy or png (also by Accept)"}}, false},
     {"/subjects", "get", "What is loaded.", {{NULL, NULL}}, false},
     {"/rois", "get", "The ROIs of the subjects.", {{"subject", "as for /predict (default: all)"},
+      {"quality", "true: how well each one's vertices are predicted"},
       {"output", "counts (default), or vertices: adds each ROI's vertices and the subject's places on fsaverage"}}, false},
     {"/healthz", "get", "200 while the daemon lives.", {{NULL, NULL}}, false},
     {"/readyz", "get", "200 when it takes work, 503 while it loads or ends.", {{NULL, NULL}}, false},

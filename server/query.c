@@ -14,8 +14,8 @@ const char *parameter(const parameters *from, const char *key)
 
 /* --- which parameters there are ------------------------------------------------------------------- */
 
-static const char *const predict_keys[] = {"subject", "rois", "output", "attention", "spread", "fit", "space", "format",
-                                           "hemi", NULL};
+static const char *const predict_keys[] = {"subject", "rois", "output", "attention", "spread", "quality", "fit", "space",
+                                           "format", "hemi", NULL};
 static const char *const attention_keys[] = {"roi", "vertex", "subject", "hemi", "heads", "format", "fit", NULL};
 static const char *const held_keys[] = {"roi", "vertex", "id", "subject", "hemi", "heads", "format", NULL};
 
@@ -51,11 +51,14 @@ static be_status check_keys(const parameters *from, request_kind kind, be_error 
     return BE_OK;
 }
 
-/* The place of `value` in a list of words that NULL ends. */
-static be_status choose(const char *key, const char *value, const char *const *words, size_t *place, be_error *error)
+be_status query_choose(const parameters *from, const char *key, const char *const *words, size_t *place, be_error *error)
 {
+    const char *value = parameter(from, key);
     char names[120] = "";
-    for (*place = 0; words[*place]; (*place)++) {
+    *place = 0;
+    if (!value)
+        return BE_OK;
+    for (; words[*place]; (*place)++) {
         size_t length = strlen(names);
         if (strcmp(words[*place], value) == 0)
             return BE_OK;
@@ -64,14 +67,22 @@ static be_status choose(const char *key, const char *value, const char *const *w
     return be_fail(error, BE_ERROR_ARGUMENT, "%s: '%.40s' is none of: %s", key, value, names);
 }
 
+be_status query_choose_flag(const parameters *from, const char *key, bool *flag, be_error *error)
+{
+    static const char *const words[] = {"false", "true", NULL};
+    size_t place;
+    be_status status = query_choose(from, key, words, &place, error);
+    *flag = place == 1;
+    return status;
+}
+
 /* --- single parameters ---------------------------------------------------------------------------- */
 
 static be_status read_output(request *it, const parameters *from, be_error *error)
 {
     static const char *const words[] = {"both", "vertices", "rois", NULL};
-    const char *value = parameter(from, "output");
-    size_t place = 0;
-    be_status status = value ? choose("output", value, words, &place, error) : BE_OK;
+    size_t place;
+    be_status status = query_choose(from, "output", words, &place, error);
     it->query.vertices = place != 2;
     it->query.rois = place != 1;
     return status;
@@ -85,15 +96,15 @@ be_status query_check_spread(const request *it, be_error *error)
     return status;
 }
 
-static be_status read_spread(request *it, const parameters *from, be_error *error)
+/* What is told beside the vertices' responses. */
+static be_status read_extras(request *it, const parameters *from, be_error *error)
 {
-    static const char *const words[] = {"false", "true", NULL};
-    const char *value = parameter(from, "spread");
-    size_t place = 0;
-    be_status status = value ? choose("spread", value, words, &place, error) : BE_OK;
-    it->query.spread = place == 1;
-    if (status == BE_OK && it->query.spread && it->query.format != FORMAT_JSON)
-        return be_fail(error, BE_ERROR_ARGUMENT, "spread: goes into JSON alone");
+    request_query *query = &it->query;
+    be_status status = query_choose_flag(from, "spread", &query->spread, error);
+    if (status == BE_OK)
+        status = query_choose_flag(from, "quality", &query->quality, error);
+    if (status == BE_OK && (query->spread || query->quality) && query->format != FORMAT_JSON)
+        return be_fail(error, BE_ERROR_ARGUMENT, "%s: goes into JSON alone", query->spread ? "spread" : "quality");
     return status == BE_OK ? query_check_spread(it, error) : status;
 }
 
@@ -119,12 +130,12 @@ static be_status read_side(request *it, const parameters *from, be_error *error)
 {
     static const char *const words[] = {"lh", "rh", NULL};
     const char *value = parameter(from, "hemi");
-    size_t place = 0;
+    size_t place;
     if (it->query.format != FORMAT_GIFTI)
         return value ? be_fail(error, BE_ERROR_ARGUMENT, "hemi: goes with format=gifti; other answers hold both sides") : BE_OK;
     if (!value)
         return be_fail(error, BE_ERROR_ARGUMENT, "hemi: a GIFTI file holds one hemisphere: say hemi=lh or hemi=rh");
-    be_status status = choose("hemi", value, words, &place, error);
+    be_status status = query_choose(from, "hemi", words, &place, error);
     it->query.hemisphere = place == 0 ? BE_LEFT : BE_RIGHT;
     return status;
 }
@@ -132,12 +143,11 @@ static be_status read_side(request *it, const parameters *from, be_error *error)
 static be_status read_hemisphere(request *it, const parameters *from, be_error *error)
 {
     static const char *const words[] = {"both", "lh", "rh", NULL};
-    const char *value = parameter(from, "hemi");
-    size_t place = 0;
-    be_status status = value ? choose("hemi", value, words, &place, error) : BE_OK;
+    size_t place;
+    be_status status = query_choose(from, "hemi", words, &place, error);
     it->query.hemispheres[BE_LEFT] = place != 2;
     it->query.hemispheres[BE_RIGHT] = place != 1;
-    if (value && parameter(from, "vertex"))
+    if (parameter(from, "hemi") && parameter(from, "vertex"))
         return be_fail(error, BE_ERROR_ARGUMENT, "hemi: a vertex's name says its hemisphere");
     return status;
 }
@@ -145,9 +155,8 @@ static be_status read_hemisphere(request *it, const parameters *from, be_error *
 static be_status read_heads(request *it, const parameters *from, be_error *error)
 {
     static const char *const words[] = {"mean", "all", NULL};
-    const char *value = parameter(from, "heads");
-    size_t place = 0;
-    be_status status = value ? choose("heads", value, words, &place, error) : BE_OK;
+    size_t place;
+    be_status status = query_choose(from, "heads", words, &place, error);
     it->query.heads = place == 1;
     return status;
 }
@@ -159,8 +168,8 @@ static be_status read_format(request *it, const parameters *from, const char *ac
     static const char *const attention_words[] = {"json", "npy", "png", NULL};
     const char *value = parameter(from, "format");
     bool predict = it->kind == REQUEST_PREDICT;
-    size_t place = 0;
-    be_status status = value ? choose("format", value, predict ? predict_words : attention_words, &place, error) : BE_OK;
+    size_t place;
+    be_status status = query_choose(from, "format", predict ? predict_words : attention_words, &place, error);
     if (!value && accept && (strstr(accept, "application/x-npy") || strstr(accept, "application/npy")))
         place = 1;
     else if (!value && accept && strstr(accept, predict ? GIFTI_TYPE : "image/png") && !strstr(accept, "text/html"))
@@ -248,7 +257,7 @@ static be_status read_predict(request *it, const parameters *from, be_error *err
     request_query *query = &it->query;
     be_status status = read_output(it, from, error);
     if (status == BE_OK)
-        status = read_spread(it, from, error);
+        status = read_extras(it, from, error);
     if (status == BE_OK)
         status = read_space(it, from, error);
     if (status == BE_OK)

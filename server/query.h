@@ -19,6 +19,11 @@ const char *parameter(const parameters *from, const char *key);
 /* Whether requests of this kind have a parameter of that name. */
 bool query_has_parameter(request_kind kind, const char *name);
 
+/* The place of a parameter's value in a list of words that NULL ends; 0 when it is not there. BE_ERROR_ARGUMENT names them. */
+be_status query_choose(const parameters *from, const char *key, const char *const *words, size_t *place, be_error *error);
+/* true or false; false when it is not there. */
+be_status query_choose_flag(const parameters *from, const char *key, bool *flag, be_error *error);
+
 /* Fills it->query for it->kind; `accept` is the Accept header or NULL. `id` takes GET /attention's id (NULL: none).
  * BE_ERROR_ARGUMENT names the valid parameters or values, BE_ERROR_NOT_FOUND the known subjects or close ROIs,
  * BE_ERROR_UNSUPPORTED a subject without the maps that are asked for. */

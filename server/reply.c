@@ -13,8 +13,9 @@ static be_status predict_json(const request *it, const request_image *image, siz
     const engine_subject *subject = engine_subject_at(it->engine, it->query.subjects[place]);
     const request_query *query = &it->query;
     const be_answer_maps maps = {&query->maps[place], image->maps[place]};
-    be_answer_options options = {.vertices = query->vertices, .rois = query->rois, .space = query->space,
-                                 .only = query->only_some ? &query->only[place] : NULL, .maps = query->with_maps ? &maps : NULL};
+    be_answer_options options = {.vertices = query->vertices, .rois = query->rois, .quality = query->quality,
+                                 .space = query->space, .only = query->only_some ? &query->only[place] : NULL,
+                                 .maps = query->with_maps ? &maps : NULL};
     be_answer_timing timing = {.decode = image->decode_ms, .queue = 1e3 * (it->started - it->received),
                                .backbone = 1e3 * image->timing.backbone, .encoder = 1e3 * image->timing.encoder,
                                .total = 1e3 * (be_clock() - it->received)};

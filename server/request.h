@@ -25,7 +25,7 @@ typedef enum request_kind {
 typedef struct request_query {
     be_fit fit;
     answer_format format;
-    bool vertices, rois, spread;                   /* output=, spread= */
+    bool vertices, rois, spread, quality;          /* output=, spread=, quality= */
     be_space space;
     be_hemisphere hemisphere;                      /* hemi=, of FORMAT_GIFTI */
     bool only_some, with_maps;                     /* rois=, and attention=, roi= or vertex= was given */

@@ -24,6 +24,7 @@ static const char help[] =
     "  --output WHAT       in JSON: vertices, rois or both (default)\n"
     "  --attention NAMES   in JSON: adds these ROIs' attention maps\n"
     "  --spread            in JSON, of an ensemble: the standard deviation over its runs, of each vertex and (its mean) ROI\n"
+    "  --quality           in JSON: how well vertices and ROIs are predicted, as far as the subject's file tells\n"
     "  --list FILE         more pictures, one path a line (- : standard input)\n"
     "  --on-error HOW      stop (default) at a picture that cannot be read, or nan: leave its row empty, go on, exit 5\n"
     "  --server URL        let a brainencd compute: http://HOST:PORT, https://... or unix:/PATH; --subject then names one of its\n"
@@ -37,17 +38,17 @@ static const char help[] =
 /* --- the command line ----------------------------------------------------------------------------- */
 
 enum { STANDARD_SECONDS = 300, MOST_SECONDS = 86400 };
-enum { OPTION_JSON = 256, OPTION_ROIS, OPTION_WHAT, OPTION_ATTENTION, OPTION_SPREAD, OPTION_LIST, OPTION_ON_ERROR, OPTION_RESTART,
-       OPTION_SERVER, OPTION_KEY_FILE, OPTION_TIMEOUT, OPTION_SPACE };
+enum { OPTION_JSON = 256, OPTION_ROIS, OPTION_WHAT, OPTION_ATTENTION, OPTION_SPREAD, OPTION_QUALITY, OPTION_LIST, OPTION_ON_ERROR,
+       OPTION_RESTART, OPTION_SERVER, OPTION_KEY_FILE, OPTION_TIMEOUT, OPTION_SPACE };
 
 static const struct option own_options[] = {
     {"json", no_argument, NULL, OPTION_JSON}, {"rois", required_argument, NULL, OPTION_ROIS},
     {"output", required_argument, NULL, OPTION_WHAT}, {"attention", required_argument, NULL, OPTION_ATTENTION},
-    {"spread", no_argument, NULL, OPTION_SPREAD}, {"list", required_argument, NULL, OPTION_LIST},
-    {"on-error", required_argument, NULL, OPTION_ON_ERROR}, {"restart", no_argument, NULL, OPTION_RESTART}, {"server", required_argument, NULL, OPTION_SERVER},
+    {"spread", no_argument, NULL, OPTION_SPREAD}, {"quality", no_argument, NULL, OPTION_QUALITY},
+    {"list", required_argument, NULL, OPTION_LIST}, {"on-error", required_argument, NULL, OPTION_ON_ERROR},
+    {"restart", no_argument, NULL, OPTION_RESTART}, {"server", required_argument, NULL, OPTION_SERVER},
     {"key-file", required_argument, NULL, OPTION_KEY_FILE}, {"timeout", required_argument, NULL, OPTION_TIMEOUT},
-    {"space", required_argument, NULL, OPTION_SPACE},
-    {NULL, 0, NULL, 0},
+    {"space", required_argument, NULL, OPTION_SPACE}, {NULL, 0, NULL, 0},
 };
 
 static int take_option(predict_request *ask, int option, const char *value)
@@ -60,6 +61,7 @@ static int take_option(predict_request *ask, int option, const char *value)
     case OPTION_WHAT: ask->what = value; break;
     case OPTION_ATTENTION: ask->attention = value; break;
     case OPTION_SPREAD: ask->spread = true; break;
+    case OPTION_QUALITY: ask->quality = true; break;
     case OPTION_LIST: return file_list_add_lines(&ask->images, value, &error) == BE_OK ? EXIT_DONE : tool_fail(&error);
     case OPTION_ON_ERROR:
         if (strcmp(value, "nan") != 0 && strcmp(value, "stop") != 0)
@@ -146,8 +148,8 @@ static int check(predict_request *ask)
         return tool_usage("--output says what goes into JSON (-o FILE.json or --json)");
     if (ask->kind != KIND_JSON && ask->attention)
         return tool_usage("--attention goes into JSON (-o FILE.json or --json); `brainenc attention` writes .npy and .png");
-    if (ask->kind != KIND_JSON && ask->spread)
-        return tool_usage("--spread goes into JSON (-o FILE.json or --json)");
+    if (ask->kind != KIND_JSON && (ask->spread || ask->quality))
+        return tool_usage("%s goes into JSON (-o FILE.json or --json)", ask->spread ? "--spread" : "--quality");
     return EXIT_DONE;
 }
 
@@ -210,6 +212,7 @@ static be_status hash_run(const predict_job *self, char hash[BE_HASH_SIZE], be_e
     be_text_add(&text, "\n");
     be_text_add(&text, ask->attention ? ask->attention : "");
     be_text_add(&text, ask->spread ? "\nspread" : "");
+    be_text_add(&text, ask->quality ? "\nquality" : "");
     for (size_t i = 0; i < ask->images.count; i++) {
         be_text_add(&text, "\n");
         be_text_add(&text, ask->images.paths[i]);

@@ -18,7 +18,7 @@ typedef struct predict_request {
     file_list images;
     const char *output, *rois, *attention, *what;
     be_space space;
-    bool json, spread, skip_broken, restart;
+    bool json, spread, quality, skip_broken, restart;
     predict_kind kind;
 } predict_request;
 

@@ -178,7 +178,7 @@ be_status predict_local_json(const predict_job *job, size_t subject, const predi
         return status;
     const be_answer_maps maps = {&job->maps[subject], values};
     be_answer_options options = {.vertices = strcmp(ask->what, "rois") != 0, .rois = strcmp(ask->what, "vertices") != 0,
-                                 .space = ask->space, .only = ask->rois ? &job->only[subject] : NULL,
+                                 .quality = ask->quality, .space = ask->space, .only = ask->rois ? &job->only[subject] : NULL,
                                  .maps = ask->attention ? &maps : NULL};
     be_answer_timing times = {.decode = from->decode_ms, .backbone = 1e3 * answer->timing->backbone,
                               .encoder = 1e3 * answer->timing->encoder};

@@ -91,6 +91,7 @@ void be_answer_add_model(be_json *json, cJSON *to, const be_model *model, size_t
     be_json_number(json, to, "members", (double)info->members);
     be_json_number(json, to, "runs", (double)info->runs);
     be_json_text(json, to, "precision", PRECISION);
+    be_json_text(json, to, "storage", info->storage);
     be_json_text(json, to, "weights", info->weights_hash);
     be_json_text(json, to, "version", "brainenc " BRAINENC_VERSION);
     be_json_text(json, to, "units", info->units);
@@ -109,13 +110,6 @@ static void add_image(be_json *json, cJSON *to, const be_model *model, const be_
     be_answer_add_pair(json, object, "grid", image->rows, image->columns);
 }
 
-static void add_column(be_json *json, cJSON *to, const char *key, const be_columns *columns, const float *values)
-{
-    be_text text = {0};
-    be_columns_add_json(columns, values, &text);
-    be_answer_add_raw(json, to, key, &text);
-}
-
 static void add_numbers(be_json *json, cJSON *to, const be_columns *columns)
 {
     be_text text = {0};
@@ -123,23 +117,26 @@ static void add_numbers(be_json *json, cJSON *to, const be_columns *columns)
     be_answer_add_raw(json, to, "indices", &text);
 }
 
-/* "lh": {"vertices": [...]}, with "indices" when only some are wanted, and "spread" when it was computed. */
-static be_status add_hemisphere(be_json *json, cJSON *to, const be_surface *surface, be_hemisphere hemisphere,
+/* "lh": {"vertices": [...]}, with "indices" when only some are wanted, "spread" when it was computed, and their quality. */
+static be_status add_hemisphere(be_json *json, cJSON *to, const be_subject *subject, be_hemisphere hemisphere,
                                 const be_output *output, const be_answer_options *options, be_error *error)
 {
-    size_t first = hemisphere == BE_LEFT ? 0 : surface->info->n_vertices[BE_LEFT];
+    const be_surface surface = be_surface_of(subject);
+    size_t first = hemisphere == BE_LEFT ? 0 : surface.info->n_vertices[BE_LEFT];
     be_columns columns;
-    be_status status = be_columns_make(surface, options->space, options->only, hemisphere, &columns, error);
+    be_status status = be_columns_make(&surface, options->space, options->only, hemisphere, &columns, error);
     if (status != BE_OK)
         return status;
     cJSON *object = be_json_object(json, to, be_hemisphere_name(hemisphere));
     if (options->only)
         add_numbers(json, object, &columns);
-    add_column(json, object, "vertices", &columns, output->vertices + first);
+    be_answer_add_column(json, object, "vertices", &columns, output->vertices + first);
     if (output->spread)
-        add_column(json, object, "spread", &columns, output->spread + first);
+        be_answer_add_column(json, object, "spread", &columns, output->spread + first);
+    if (options->quality)
+        status = be_answer_add_vertex_quality(json, object, subject, hemisphere, &columns, error);
     be_columns_free(&columns);
-    return BE_OK;
+    return status;
 }
 
 /* The mean of the hemisphere's `values` over the ROI's vertices; null when it has none. */
@@ -155,7 +152,7 @@ static void add_mean(be_json *json, cJSON *to, const char *key, const be_roi *ro
 }
 
 /* "lh": {"mean", "n"}, with "spread", the mean of its vertices' spreads, when that was computed. */
-static void add_roi(be_json *json, cJSON *to, const be_subject_info *info, const be_roi *roi, be_hemisphere hemisphere,
+static void add_means(be_json *json, cJSON *to, const be_subject_info *info, const be_roi *roi, be_hemisphere hemisphere,
                     const be_output *output)
 {
     size_t first = hemisphere == BE_LEFT ? 0 : info->n_vertices[BE_LEFT];
@@ -177,21 +174,20 @@ static bool is_selected(const be_roi_selection *selection, size_t roi)
     return false;
 }
 
-static void add_rois(be_json *json, cJSON *to, const be_subject_info *info, const be_output *output, const be_roi_selection *only)
+static void add_rois(be_json *json, cJSON *to, const be_subject *subject, const be_output *output,
+                     const be_answer_options *options)
 {
+    const be_subject_info *info = be_subject_get_info(subject);
     cJSON *list = be_json_array(json, to, "rois");
     for (size_t r = 0; r < info->rois.count; r++) {
         const be_roi *roi = &info->rois.rois[r];
-        if (only && !is_selected(only, r))
+        if (options->only && !is_selected(options->only, r))
             continue;
-        cJSON *object = be_json_object(json, list, NULL);
-        be_json_text(json, object, "name", roi->name);
-        if (*roi->family)
-            be_json_text(json, object, "family", roi->family);
-        else
-            be_json_null(json, object, "family");
-        add_roi(json, object, info, roi, BE_LEFT, output);
-        add_roi(json, object, info, roi, BE_RIGHT, output);
+        cJSON *object = be_answer_add_roi(json, list, roi);
+        add_means(json, object, info, roi, BE_LEFT, output);
+        add_means(json, object, info, roi, BE_RIGHT, output);
+        if (options->quality)
+            be_answer_add_roi_quality(json, object, subject, roi);
     }
 }
 
@@ -218,21 +214,23 @@ be_status be_answer_prediction(const be_model *model, size_t subject, const be_a
                                const be_answer_options *options, const be_answer_timing *timing, char **text,
                                be_error *error)
 {
-    const be_subject_info *info = be_subject_get_info(be_model_subject(model, subject));
-    const be_surface surface = be_surface_of(be_model_subject(model, subject));
+    const be_subject *of = be_model_subject(model, subject);
+    const be_subject_info *info = be_subject_get_info(of);
     double start = be_clock();
     be_json json = be_json_begin();
     be_status status = be_answer_add_identity(&json, model, subject, image, error);
     cJSON *described = be_json_object(&json, json.root, "model");
     be_answer_add_model(&json, described, model, subject);
     be_answer_add_unverified(&json, described, model, info);
+    if (options->quality)
+        be_answer_add_training(&json, described, info);
     add_image(&json, json.root, model, image);
     if (options->space != BE_SPACE_CHALLENGE && options->vertices)
         be_json_text(&json, json.root, "space", be_space_name(options->space));
     for (int h = BE_LEFT; h < BE_HEMISPHERES && options->vertices && status == BE_OK; h++)
-        status = add_hemisphere(&json, json.root, &surface, (be_hemisphere)h, output, options, error);
+        status = add_hemisphere(&json, json.root, of, (be_hemisphere)h, output, options, error);
     if (options->rois)
-        add_rois(&json, json.root, info, output, options->only);
+        add_rois(&json, json.root, of, output, options);
     if (options->maps)
         be_answer_add_maps(&json, json.root, info, image, options->maps);
     if (timing)

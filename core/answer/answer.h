@@ -7,6 +7,7 @@
 #include "core/answer/text.h"
 #include "core/brainenc.h"
 #include "core/files/json.h"
+#include "core/subject/quality.h"
 
 enum { BE_ID_SIZE = 33 }; /* 32 hexadecimal digits and the ending 0 */
 
@@ -28,6 +29,7 @@ typedef struct be_answer_maps {
 /* What of a prediction is wanted. */
 typedef struct be_answer_options {
     bool vertices, rois;          /* the vertex arrays, the means of the ROIs */
+    bool quality;                 /* how well they are predicted, and what is known of the training */
     be_space space;               /* of the vertex arrays; only another than the challenge's is named in the answer */
     const be_roi_selection *only; /* NULL, or the ROIs whose vertices alone are given, with their indices */
     const be_answer_maps *maps;   /* NULL, or the maps that are added */
@@ -38,8 +40,16 @@ be_status be_answer_id(const be_model *model, size_t subject, const be_answer_im
                        be_error *error);
 
 /* Adds what computes a subject: "backbone", "features", "layer" (the first member's; of an ensemble all "layers" too), "encoder",
- * "members", "runs", weights' hashes, version and units. */
+ * "members", "runs", weights' hashes, "precision" and "storage", version and units. */
 void be_answer_add_model(be_json *json, cJSON *to, const be_model *model, size_t subject);
+/* "training_set" and "checkpoint_date", each null when it is not known. */
+void be_answer_add_training(be_json *json, cJSON *to, const be_subject_info *info);
+/* "quality": {"lh": {"validation", "noise_ceiling", "accuracy"}, "rh": {...}}: the means of core/subject/quality.h, each null
+ * where it is not known; of all vertices or of a ROI's. */
+void be_answer_add_quality(be_json *json, cJSON *to, const be_quality quality[BE_HEMISPHERES]);
+void be_answer_add_roi_quality(be_json *json, cJSON *to, const be_subject *subject, const be_roi *roi);
+/* A ROI's object in a list: "name" and "family", null for "rest". */
+cJSON *be_answer_add_roi(be_json *json, cJSON *list, const be_roi *roi);
 
 /* Milliseconds, by stage. */
 typedef struct be_answer_timing {

@@ -26,6 +26,28 @@ void be_answer_add_pair(be_json *json, cJSON *to, const char *key, size_t first,
     be_json_number(json, pair, NULL, (double)second);
 }
 
+void be_answer_add_column(be_json *json, cJSON *to, const char *key, const be_columns *columns, const float *values)
+{
+    be_text text = {0};
+    if (!values) {
+        be_json_null(json, to, key);
+        return;
+    }
+    be_columns_add_json(columns, values, &text);
+    be_answer_add_raw(json, to, key, &text);
+}
+
+cJSON *be_answer_add_roi(be_json *json, cJSON *list, const be_roi *roi)
+{
+    cJSON *object = be_json_object(json, list, NULL);
+    be_json_text(json, object, "name", roi->name);
+    if (*roi->family)
+        be_json_text(json, object, "family", roi->family);
+    else
+        be_json_null(json, object, "family");
+    return object;
+}
+
 be_status be_answer_add_identity(be_json *json, const be_model *model, size_t subject, const be_answer_image *image,
                                  be_error *error)
 {

@@ -86,7 +86,7 @@ def test_openapi_describes_every_path(golden_daemon):
             for parameter in about["parameters"]:
                 assert parameter["in"] == "query" and parameter["schema"] and parameter["description"]
     named = {parameter["name"] for parameter in api["paths"]["/predict"]["post"]["parameters"]}
-    assert named == {"subject", "rois", "output", "attention", "spread", "fit", "space", "format", "hemi"}
+    assert named == {"subject", "rois", "output", "attention", "spread", "quality", "fit", "space", "format", "hemi"}
 
 
 def test_head_is_get_without_the_body(golden_daemon):

@@ -4,7 +4,7 @@ import pytest
 from support import noise, picture
 
 WRONG = [
-    ("/predict?colour=red", 400, ["colour", "subject, rois, output, attention, spread, fit, space, format, hemi"]),
+    ("/predict?colour=red", 400, ["colour", "subject, rois, output, attention, spread, quality, fit, space, format, hemi"]),
     ("/predict?output=all", 400, ["output", "all", "both, vertices, rois"]),
     ("/predict?fit=zoom", 400, ["zoom", "crop", "stretch", "pad", "native"]),
     ("/predict?space=moon", 400, ["space", "moon", "challenge, fsaverage"]),

@@ -21,13 +21,7 @@ def scores(side):
 @pytest.fixture(scope="module")
 def daemon(golden_subject, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ensemble")
-    tree = ENSEMBLE / "results/nsd_test/dinov2_q_transformer/subj_01/rois_all"
-    files = []
-    for run, layer in MODELS:
-        files.append(folder / f"{run}_{layer}.safetensors")
-        _run_tool("import", tree / f"enc_{layer}/run_{run}/checkpoint.pth", "--data", CASE / "algonauts/subj01", "-o", files[-1])
-    tool_support.join_members(files, folder / "ensemble.safetensors", {side: scores(side) for side in ("lh", "rh")},
-                              [{"run": run} for run, _ in MODELS])
+    _run_tool("import", "--ensemble", ENSEMBLE / "results", "--data", CASE / "algonauts/subj01", "-o", folder / "ensemble.safetensors")
     backbone = {"weights": str(CASE / "dinov2_small_pretrain.pth"), "kind": "dinov2", "heads": 12}
     subjects = [{"name": name, "weights": str(path), "backbone": "small"}
                 for name, path in (("ensemble", folder / "ensemble.safetensors"), ("single", golden_subject))]
