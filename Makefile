@@ -13,10 +13,10 @@ VERSION := 0.1.0
 
 # What is built on, and what only the tests need: Debian package, then the name pkg-config knows it by.
 PACKAGES      := build-essential pkg-config libopenblas-pthread-dev libpng-dev libjpeg-dev libzip-dev libcjson-dev libssl-dev \
-                 libmicrohttpd-dev libyaml-dev libsystemd-dev libcurl4-openssl-dev libgiftiio-dev libexpat1-dev
-TEST_PACKAGES := libcmocka-dev curl python3 python3-pytest python3-numpy python3-nibabel
+                 libmicrohttpd-dev libyaml-dev libsystemd-dev libcurl4-openssl-dev libgiftiio-dev libexpat1-dev libhdf5-dev zlib1g-dev
+TEST_PACKAGES := libcmocka-dev curl python3 python3-pytest python3-numpy python3-nibabel python3-h5py
 MODULES       := openblas libpng libjpeg libzip libcjson libcrypto
-TOOL_MODULES  := libcurl
+TOOL_MODULES  := libcurl hdf5-serial zlib
 SERVER_MODULES := libmicrohttpd yaml-0.1 libsystemd
 # gifticlib has no pkg-config file. Its header includes nifti1_io.h from a folder of its own, and expat's without depending on it.
 GIFTI_CFLAGS := -isystem /usr/include/nifti
@@ -120,14 +120,16 @@ $(DAEMON): $(call objects,$(SERVER_SOURCES)) $(LIBRARY)
 # Tests of failing allocations see every malloc, calloc, realloc, posix_memalign, strdup and mmap of the library.
 WRAPPED := malloc calloc realloc posix_memalign strdup mmap
 $(BUILD)/tests/test_allocation%: private LDFLAGS_TEST := $(foreach name,$(WRAPPED),-Wl$(comma)--wrap=$(name))
+# With the libraries of the tool, which one object of the library needs (core/image/hdf5_*) and the daemon does not.
 $(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o $(call objects,$(UNIT_SUPPORT)) $(LIBRARY)
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS_TEST) -o $@ $^ $(LIBS) $(shell pkg-config --libs cmocka)
+	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS_TEST) -o $@ $^ $(TOOL_LIBS) $(LIBS) $(shell pkg-config --libs cmocka)
 
 # --- tests ----------------------------------------------------------------------------------------
 # The first python3 that can import what the tests need: one on PATH may not be the one Debian's packages serve.
-PYTHON = $(shell for p in python3 /usr/bin/python3; do $$p -c 'import nibabel, numpy, pytest' 2>/dev/null && { echo $$p; break; }; done)
+PYTHON_NEEDS := h5py, nibabel, numpy, pytest
+PYTHON = $(shell for p in python3 /usr/bin/python3; do $$p -c 'import $(PYTHON_NEEDS)' 2>/dev/null && { echo $$p; break; }; done)
 export ASAN_OPTIONS ?= detect_leaks=1:allocator_may_return_null=1:detect_stack_use_after_return=1
 export UBSAN_OPTIONS ?= print_stacktrace=1
 export TSAN_OPTIONS ?= halt_on_error=1:second_deadlock_stack=1
@@ -145,12 +147,12 @@ check-unit: unit-tests
 	$(Q)for test in $(sort $(UNIT_TESTS)); do $(RUNNER) $$test || { echo "FAILED: $$test"; exit 1; }; done
 
 check-tool: $(TOOL)
-	$(Q)[ -n "$(PYTHON)" ] || { echo 'no python3 here can import nibabel, numpy and pytest'; exit 1; }
+	$(Q)[ -n "$(PYTHON)" ] || { echo 'no python3 here can import $(PYTHON_NEEDS)'; exit 1; }
 	$(Q)BRAINENC='$(abspath $(TOOL))' BRAINENC_RUNNER='$(RUNNER)' BRAINENC_SANITIZER='$(SANITIZER)' \
 	    $(PYTHON) -B -m pytest -q -p no:cacheprovider tests/tool
 
 check-http: $(TOOL) $(DAEMON)
-	$(Q)[ -n "$(PYTHON)" ] || { echo 'no python3 here can import nibabel, numpy and pytest'; exit 1; }
+	$(Q)[ -n "$(PYTHON)" ] || { echo 'no python3 here can import $(PYTHON_NEEDS)'; exit 1; }
 	$(Q)BRAINENC='$(abspath $(TOOL))' BRAINENCD='$(abspath $(DAEMON))' BRAINENC_RUNNER='$(RUNNER)' \
 	    BRAINENC_SANITIZER='$(SANITIZER)' $(PYTHON) -B -m pytest -q -p no:cacheprovider tests/http
 

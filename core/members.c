@@ -143,21 +143,6 @@ static void place_maps(const be_member_run *run, const be_subject *subject, cons
 
 /* --- ensembles ------------------------------------------------------------------------------------ */
 
-/* The place of a member's run among the runs of the subject, by the order in which they first come. */
-static size_t run_of(const be_subject_info *info, size_t member)
-{
-    size_t place = 0;
-    for (size_t m = 0; m < member; m++) {
-        bool first = true;
-        if (info->member[m].run == info->member[member].run)
-            return run_of(info, m);
-        for (size_t n = 0; n < m && first; n++)
-            first = info->member[n].run != info->member[m].run;
-        place += first;
-    }
-    return place;
-}
-
 static void add_member(const float *weights, const float *values, size_t count, bool first, float *out)
 {
     for (size_t v = 0; v < count; v++)
@@ -166,9 +151,7 @@ static void add_member(const float *weights, const float *values, size_t count, 
 
 static void add_to_run(const be_subject_info *info, size_t member, const float *weights, const float *values, float *runs)
 {
-    size_t vertices = count_vertices(info), run = run_of(info, member);
-    if (run >= info->runs) /* layers with runs of different numbers: no run has them all */
-        return;
+    size_t vertices = count_vertices(info), run = info->member[member].run_place;
     float *sum = runs + run * vertices, *share = runs + (info->runs + run) * vertices;
     for (size_t v = 0; v < vertices; v++) {
         sum[v] += weights[v] * values[v];

@@ -224,17 +224,6 @@ static be_status read_file(request *it, const request_part *part, const char *na
     return status == BE_OK ? fit_image(it, image, name, limits, error) : status;
 }
 
-/* Of the pixels and of their shape. */
-static be_status hash_pixels(const unsigned char *pixels, const size_t shape[2], char hash[BE_HASH_SIZE], be_error *error)
-{
-    char text[BE_HASH_SIZE + 48];
-    be_status status = be_hash_bytes(pixels, shape[0] * shape[1] * 3, hash, error);
-    if (status != BE_OK)
-        return status;
-    int length = snprintf(text, sizeof text, "%s %zu %zu", hash, shape[0], shape[1]);
-    return be_hash_bytes(text, (size_t)length, hash, error);
-}
-
 /* uint8 [H][W][3], or [N][H][W][3]: N images. The hash is that of each image's own pixels and shape. */
 static be_status read_array(request *it, const request_part *part, const char *name, const body_limits *limits,
                             size_t *capacity, be_error *error)
@@ -255,14 +244,14 @@ static be_status read_array(request *it, const request_part *part, const char *n
         void *copy;
         status = add_image(it, capacity, limits, &image, error);
         if (status == BE_OK)
-            status = hash_pixels((unsigned char *)npy.data + i * pixels * 3, shape, image->about.hash, error);
-        if (status == BE_OK)
             status = be_allocate(&copy, pixels, 3, "an image", error);
         if (status != BE_OK)
             break;
         memcpy(copy, (unsigned char *)npy.data + i * pixels * 3, pixels * 3);
         image->decoded = (be_image){shape[1], shape[0], copy};
-        status = fit_image(it, image, name, limits, error);
+        status = be_answer_hash_pixels(&image->decoded, image->about.hash, error);
+        if (status == BE_OK)
+            status = fit_image(it, image, name, limits, error);
     }
     be_npy_free(&npy);
     return status;

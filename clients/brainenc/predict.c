@@ -11,7 +11,8 @@
 static const char help[] =
     "usage: brainenc predict IMAGE... --backbone FILE --subject FILE [OPTION]...\n"
     "       brainenc predict IMAGE... --server URL [--subject NAME] [OPTION]...\n\n"
-    "Predicts the response of every vertex to each picture (PNG or JPEG; a folder stands for the pictures in it).\n"
+    "Predicts the response of every vertex to each picture (PNG or JPEG; a folder stands for the pictures in it, an HDF5 file,\n"
+    "FILE.hdf5 or FILE.h5, for those it holds as uint8 [pictures][height][width][3]).\n"
     "Without -o a table of the ROIs' means is printed.\n\n"
     COMPUTE_HELP
     "  -o FILE             FILE.npy: float32 [images][V_lh + V_rh], left vertices first, and FILE.npy.json that names rows\n"
@@ -26,6 +27,8 @@ static const char help[] =
     "  --spread            in JSON, of an ensemble: the standard deviation over its runs, of each vertex and (its mean) ROI\n"
     "  --quality           in JSON: how well vertices and ROIs are predicted, as far as the subject's file tells\n"
     "  --list FILE         more pictures, one path a line (- : standard input)\n"
+    "  --dataset NAME      of HDF5 files: the dataset (default: imgBrick, or else the only one that holds pictures)\n"
+    "  --images NUMBERS    of HDF5 files: these pictures, from 0, in this order: 0-999,5000 (default: all)\n"
     "  --on-error HOW      stop (default) at a picture that cannot be read, or nan: leave its row empty, go on, exit 5\n"
     "  --server URL        let a brainencd compute: http://HOST:PORT, https://... or unix:/PATH; --subject then names one of its\n"
     "                      subjects (default: its first); of the options above it takes --fit\n"
@@ -39,7 +42,7 @@ static const char help[] =
 
 enum { STANDARD_SECONDS = 300, MOST_SECONDS = 86400 };
 enum { OPTION_JSON = 256, OPTION_ROIS, OPTION_WHAT, OPTION_ATTENTION, OPTION_SPREAD, OPTION_QUALITY, OPTION_LIST, OPTION_ON_ERROR,
-       OPTION_RESTART, OPTION_SERVER, OPTION_KEY_FILE, OPTION_TIMEOUT, OPTION_SPACE };
+       OPTION_RESTART, OPTION_SERVER, OPTION_KEY_FILE, OPTION_TIMEOUT, OPTION_SPACE, OPTION_DATASET, OPTION_IMAGES };
 
 static const struct option own_options[] = {
     {"json", no_argument, NULL, OPTION_JSON}, {"rois", required_argument, NULL, OPTION_ROIS},
@@ -48,7 +51,9 @@ static const struct option own_options[] = {
     {"list", required_argument, NULL, OPTION_LIST}, {"on-error", required_argument, NULL, OPTION_ON_ERROR},
     {"restart", no_argument, NULL, OPTION_RESTART}, {"server", required_argument, NULL, OPTION_SERVER},
     {"key-file", required_argument, NULL, OPTION_KEY_FILE}, {"timeout", required_argument, NULL, OPTION_TIMEOUT},
-    {"space", required_argument, NULL, OPTION_SPACE}, {NULL, 0, NULL, 0},
+    {"space", required_argument, NULL, OPTION_SPACE},
+    {"dataset", required_argument, NULL, OPTION_DATASET}, {"images", required_argument, NULL, OPTION_IMAGES},
+    {NULL, 0, NULL, 0},
 };
 
 static int take_option(predict_request *ask, int option, const char *value)
@@ -62,7 +67,7 @@ static int take_option(predict_request *ask, int option, const char *value)
     case OPTION_ATTENTION: ask->attention = value; break;
     case OPTION_SPREAD: ask->spread = true; break;
     case OPTION_QUALITY: ask->quality = true; break;
-    case OPTION_LIST: return file_list_add_lines(&ask->images, value, &error) == BE_OK ? EXIT_DONE : tool_fail(&error);
+    case OPTION_LIST: return file_list_add_lines(&ask->files, value, &error) == BE_OK ? EXIT_DONE : tool_fail(&error);
     case OPTION_ON_ERROR:
         if (strcmp(value, "nan") != 0 && strcmp(value, "stop") != 0)
             return tool_usage("--on-error: '%s' is neither stop nor nan", value);
@@ -72,6 +77,8 @@ static int take_option(predict_request *ask, int option, const char *value)
         if (be_space_parse(value, &ask->space, &error) != BE_OK)
             return tool_usage("--%s", error.message);
         break;
+    case OPTION_DATASET: ask->dataset = value; break;
+    case OPTION_IMAGES: ask->images = value; break;
     case OPTION_RESTART: ask->restart = true; break;
     case OPTION_SERVER: ask->server = value; break;
     case OPTION_KEY_FILE: ask->key_file = value; break;
@@ -95,7 +102,7 @@ static int parse(int argc, char **argv, predict_request *ask)
             ask->local_option = all[place].name;
     }
     for (; code == EXIT_DONE && optind < argc; optind++) {
-        if (file_list_add(&ask->images, argv[optind], &error) != BE_OK)
+        if (file_list_add(&ask->files, argv[optind], &error) != BE_OK)
             code = tool_fail(&error);
     }
     return code;
@@ -129,7 +136,7 @@ static bool choose_kind(predict_request *ask)
 
 static int check(predict_request *ask)
 {
-    if (ask->images.count == 0)
+    if (ask->files.count == 0)
         return tool_usage("predict: no picture is named");
     if (strcmp(ask->what, "both") != 0 && strcmp(ask->what, "vertices") != 0 && strcmp(ask->what, "rois") != 0)
         return tool_usage("--output: '%s' is none of vertices, rois, both", ask->what);
@@ -139,9 +146,6 @@ static int check(predict_request *ask)
         return tool_usage("-o: '%s' ends with none of .npy, .json and .func.gii", ask->output);
     if ((ask->kind == KIND_NPY || ask->kind == KIND_GIFTI) && ask->compute.n_subjects > 1)
         return tool_usage("-o FILE.%s takes one --subject", ask->kind == KIND_NPY ? "npy" : "func.gii");
-    if (ask->kind == KIND_GIFTI && ask->images.count > BE_GIFTI_MOST_IMAGES)
-        return tool_usage("-o FILE.func.gii takes %d pictures at most, these are %zu: -o FILE.npy takes any number",
-                          BE_GIFTI_MOST_IMAGES, ask->images.count);
     if (ask->kind == KIND_TABLE && ask->space != BE_SPACE_CHALLENGE)
         return tool_usage("--space says where the vertices of a file or JSON are (-o FILE or --json)");
     if (ask->kind != KIND_JSON && strcmp(ask->what, "both") != 0)
@@ -150,6 +154,19 @@ static int check(predict_request *ask)
         return tool_usage("--attention goes into JSON (-o FILE.json or --json); `brainenc attention` writes .npy and .png");
     if (ask->kind != KIND_JSON && (ask->spread || ask->quality))
         return tool_usage("%s goes into JSON (-o FILE.json or --json)", ask->spread ? "--spread" : "--quality");
+    return EXIT_DONE;
+}
+
+static int open_pictures(predict_request *ask)
+{
+    const picture_choice choice = {.dataset = ask->dataset, .images = ask->images, .max_pixels = ask->compute.pixels};
+    be_error error;
+    if (picture_list_open(&ask->files, &choice, &ask->pictures, &error) != BE_OK)
+        return tool_fail(&error);
+    size_t count = picture_list_count(ask->pictures);
+    if (ask->kind == KIND_GIFTI && count > BE_GIFTI_MOST_IMAGES)
+        return tool_usage("-o FILE.func.gii takes %d pictures at most, these are %zu: -o FILE.npy takes any number",
+                          BE_GIFTI_MOST_IMAGES, count);
     return EXIT_DONE;
 }
 
@@ -195,7 +212,7 @@ static be_status hash_run(const predict_job *self, char hash[BE_HASH_SIZE], be_e
 {
     const predict_request *ask = self->ask;
     be_text text = {0};
-    be_text_add_format(&text, "%s %zu\n", ask->server ? "server" : "here", ask->images.count);
+    be_text_add_format(&text, "%s %zu\n", ask->server ? "server" : "here", picture_list_count(ask->pictures));
     for (size_t s = 0; s < self->n_subjects; s++) {
         const predict_subject *subject = &self->subjects[s];
         be_text_add_format(&text, "%s %s %zu ", subject->info->weights_hash, subject->backbone_hash, subject->backbone_heads);
@@ -213,9 +230,11 @@ static be_status hash_run(const predict_job *self, char hash[BE_HASH_SIZE], be_e
     be_text_add(&text, ask->attention ? ask->attention : "");
     be_text_add(&text, ask->spread ? "\nspread" : "");
     be_text_add(&text, ask->quality ? "\nquality" : "");
-    for (size_t i = 0; i < ask->images.count; i++) {
+    for (size_t i = 0; i < picture_list_count(ask->pictures); i++) {
+        const run_picture *it = picture_list_at(ask->pictures, i);
         be_text_add(&text, "\n");
-        be_text_add(&text, ask->images.paths[i]);
+        be_text_add(&text, it->name);
+        be_text_add(&text, it->dataset ? it->dataset : "");
     }
     be_status status = be_text_finish(&text, error);
     if (status == BE_OK)
@@ -229,7 +248,7 @@ static be_status open_results(predict_job *self, be_error *error)
     static const char json_head[] = "{\"predictions\":[\n";
     const predict_request *ask = self->ask;
     size_t length = sizeof json_head - 1, columns = self->columns[0][BE_LEFT].length + self->columns[0][BE_RIGHT].length;
-    const size_t shape[] = {ask->images.count, columns};
+    const size_t shape[] = {picture_list_count(ask->pictures), columns};
     be_status status = BE_OK;
     if (!ask->output) {
         if (ask->kind == KIND_JSON)
@@ -245,15 +264,14 @@ static be_status open_results(predict_job *self, be_error *error)
         status = hash_run(self, self->run, error);
     if (status != BE_OK)
         return status;
-    self->plan = (stream_plan){.path = ask->output, .run = self->run, .images = ask->images.paths,
-                               .n_images = ask->images.count, .restart = ask->restart, .head = self->head,
+    self->plan = (stream_plan){.path = ask->output, .run = self->run, .pictures = ask->pictures, .restart = ask->restart, .head = self->head,
                                .head_size = length, .failures = &self->failures};
     status = stream_open(&self->plan, &self->stream, &self->first, error);
     if (status != BE_OK)
         return status;
     self->written = (self->first - self->failures.count) * self->n_subjects;
     if (self->first > 0)
-        fprintf(stderr, "brainenc: goes on after %zu of %zu images of an interrupted run\n", self->first, ask->images.count);
+        fprintf(stderr, "brainenc: goes on after %zu of %zu images of an interrupted run\n", self->first, shape[0]);
     return BE_OK;
 }
 
@@ -338,7 +356,7 @@ static be_status finish(predict_job *self, be_error *error)
 
 static be_status run(predict_job *self, be_error *error)
 {
-    size_t total = self->ask->images.count;
+    size_t total = picture_list_count(self->ask->pictures);
     be_status status = set_up(self, error);
     if (status != BE_OK)
         return status;
@@ -368,6 +386,8 @@ static int run_predict(int argc, char **argv)
         code = check_server(&ask);
     if (code == EXIT_DONE)
         code = check(&ask);
+    if (code == EXIT_DONE)
+        code = open_pictures(&ask);
     if (code == EXIT_DONE) {
         predict_job self = {.ask = &ask};
         if (run(&self, &error) != BE_OK)
@@ -376,7 +396,8 @@ static int run_predict(int argc, char **argv)
             code = EXIT_PARTIAL;
         clean_up(&self);
     }
-    file_list_free(&ask.images);
+    picture_list_close(ask.pictures);
+    file_list_free(&ask.files);
     return code;
 }
 

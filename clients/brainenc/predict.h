@@ -15,7 +15,9 @@ typedef struct predict_request {
     const char *local_option;     /* one that the command line has and that means nothing to a server */
     const char *server, *key_file;
     size_t seconds;               /* until a server's answer is given up; 0: not said */
-    file_list images;
+    file_list files;
+    const char *dataset, *images; /* of HDF5 files: which dataset, which pictures */
+    picture_list *pictures;       /* of the files */
     const char *output, *rois, *attention, *what;
     be_space space;
     bool json, spread, quality, skip_broken, restart;

@@ -62,18 +62,24 @@ static be_status make_file(const predict_job *self, be_hemisphere hemisphere, un
     const predict_subject *subject = &self->subjects[0];
     const be_surface surface = predict_surface(subject);
     const float *kept = (const void *)self->kept.bytes;
-    void *memory;
-    be_status status = be_allocate(&memory, ask->images.count, sizeof(float *), "the pictures of a GIFTI file", error);
-    if (status != BE_OK)
-        return status;
-    const float **rows = memory;
-    for (size_t i = 0; i < ask->images.count; i++)
+    size_t count = picture_list_count(ask->pictures);
+    void *rows_memory = NULL, *names_memory = NULL;
+    be_status status = be_allocate(&rows_memory, count, sizeof(float *), "the pictures of a GIFTI file", error);
+    if (status == BE_OK)
+        status = be_allocate(&names_memory, count, sizeof(char *), "the pictures of a GIFTI file", error);
+    const float **rows = rows_memory;
+    const char **names = names_memory;
+    for (size_t i = 0; i < count && status == BE_OK; i++) {
         rows[i] = kept + i * count_vertices(self) + (hemisphere == BE_LEFT ? 0 : subject->info->n_vertices[BE_LEFT]);
+        names[i] = picture_list_at(ask->pictures, i)->name;
+    }
     const be_gifti file = {.surface = &surface, .space = ask->space, .hemisphere = hemisphere, .columns = &self->columns[0][hemisphere],
                            .fit = ask->compute.fit, .version = subject->version, .backbone_unverified = subject->backbone_unverified,
-                           .n_images = ask->images.count, .names = (const char *const *)ask->images.paths, .vertices = rows};
-    status = be_gifti_make(&file, bytes, size, error);
+                           .n_images = count, .names = names, .vertices = rows};
+    if (status == BE_OK)
+        status = be_gifti_make(&file, bytes, size, error);
     free(rows);
+    free(names);
     return status;
 }
 

@@ -100,8 +100,8 @@ be_status predict_local_open(predict_job *job, be_error *error)
         return status;
     describe_subjects(self, job);
     self->batch = 4 * be_session_threads(self->engine.session);
-    if (self->batch > job->ask->images.count)
-        self->batch = job->ask->images.count;
+    if (self->batch > picture_list_count(job->ask->pictures))
+        self->batch = picture_list_count(job->ask->pictures);
     return make_buffers(self, error);
 }
 
@@ -131,13 +131,13 @@ static void read_one(void *context, size_t index, size_t worker)
     const predict_local *self = context;
     const predict_request *ask = self->job->ask;
     (void)worker;
-    read_picture(ask->images.paths[self->job->first + index], &ask->compute, self->engine.model, &self->pictures[index]);
+    picture_list_read(ask->pictures, self->job->first + index, &ask->compute, self->engine.model, &self->pictures[index]);
 }
 
 be_status predict_local_step(predict_job *job, be_error *error)
 {
     predict_local *self = job->local;
-    size_t good = 0, left = job->ask->images.count - job->first, count = left < self->batch ? left : self->batch;
+    size_t good = 0, left = picture_list_count(job->ask->pictures) - job->first, count = left < self->batch ? left : self->batch;
     be_session_run(self->engine.session, count, read_one, self);
     for (size_t i = 0; i < count; i++) {
         self->answers[i] = (predict_answer){.picture = &self->pictures[i], .outputs = &self->outputs[good * job->n_subjects],

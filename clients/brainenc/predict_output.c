@@ -143,8 +143,8 @@ be_status predict_write_description(const predict_job *self, be_error *error)
     }
     failure_list_write(&self->failures, self->failures.count, &json);
     cJSON *rows = be_json_array(&json, json.root, "rows");
-    for (size_t i = 0; i < self->ask->images.count; i++)
-        be_json_text(&json, rows, NULL, self->ask->images.paths[i]);
+    for (size_t i = 0; i < picture_list_count(self->ask->pictures); i++)
+        be_json_text(&json, rows, NULL, picture_list_at(self->ask->pictures, i)->name);
     be_status status = be_json_print(&json, &text, error);
     if (status != BE_OK)
         return status;

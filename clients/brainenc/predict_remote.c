@@ -1,4 +1,5 @@
-/* Pictures that a server predicts: they are sent as they are, and what comes back is checked and written in their order. */
+/* Pictures that a server predicts: files are sent as they are, those in HDF5 files as .npy, and what comes back is checked and
+ * written in their order. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,9 @@
 /* A picture on its way. */
 typedef struct sent_picture {
     be_mapped_file file;
+    void *array;      /* made of a picture in an HDF5 file, which has no file of its own */
+    const void *body; /* one of these two */
+    size_t size;
     picture picture; /* a status other than BE_OK: it was not sent */
 } sent_picture;
 
@@ -114,13 +118,20 @@ be_status predict_remote_open(predict_job *job, be_error *error)
     return status == BE_OK ? make_outputs(self, error) : status;
 }
 
+static void close_picture(sent_picture *it)
+{
+    be_mapped_file_close(&it->file);
+    free(it->array);
+    it->array = NULL;
+}
+
 void predict_remote_close(predict_remote *self)
 {
     if (!self)
         return;
     remote_close(self->server); /* which may be reading the files */
     for (size_t i = 0; i < REMOTE_REQUESTS; i++)
-        be_mapped_file_close(&self->places[i].file);
+        close_picture(&self->places[i]);
     for (size_t s = 0; s < MOST_SUBJECTS; s++) {
         free(self->outputs[s].vertices);
         free(self->texts[s].bytes);
@@ -133,12 +144,45 @@ void predict_remote_close(predict_remote *self)
 /* --- sending -------------------------------------------------------------------------------------- */
 
 /* What does not even begin as a picture stays here. */
-static be_status open_picture(sent_picture *it, be_error *error)
+static be_status open_file(sent_picture *it, be_error *error)
 {
     size_t width, height;
     be_status status = be_mapped_file_open(it->picture.about.name, &it->file, error);
     if (status == BE_OK)
         status = be_image_size(it->file.bytes, it->file.size, it->picture.about.name, &width, &height, error);
+    it->body = it->file.bytes;
+    it->size = it->file.size;
+    return status;
+}
+
+/* uint8 [height][width][3] */
+static be_status make_array(sent_picture *it, const be_image *image, be_error *error)
+{
+    const size_t shape[] = {image->height, image->width, 3}, bytes = image->height * image->width * 3;
+    char header[BE_NPY_HEADER_MAX];
+    size_t length;
+    be_status status = be_npy_header(header, &length, BE_DTYPE_U8, 3, shape, error);
+    if (status == BE_OK)
+        status = be_allocate(&it->array, length + bytes, 1, "a picture", error);
+    if (status != BE_OK)
+        return status;
+    memcpy(it->array, header, length);
+    memcpy((char *)it->array + length, image->rgb, bytes);
+    it->body = it->array;
+    it->size = length + bytes;
+    return BE_OK;
+}
+
+static be_status open_picture(const predict_remote *self, size_t index, sent_picture *it, be_error *error)
+{
+    picture_list *pictures = self->job->ask->pictures;
+    be_image image = {0};
+    if (!picture_list_at(pictures, index)->from)
+        return open_file(it, error);
+    be_status status = picture_list_load(pictures, index, &image, error);
+    if (status == BE_OK)
+        status = make_array(it, &image, error);
+    be_image_free(&image);
     return status;
 }
 
@@ -146,10 +190,9 @@ static be_status send_next(predict_remote *self, be_error *error)
 {
     size_t place = self->sent % REMOTE_REQUESTS;
     sent_picture *it = &self->places[place];
-    *it = (sent_picture){.picture = {.about = {.name = self->job->ask->images.paths[self->sent]}}};
-    self->sent++;
-    it->picture.status = open_picture(it, &it->picture.error);
-    return it->picture.status == BE_OK ? remote_send(self->server, place, self->path, it->file.bytes, it->file.size, error) : BE_OK;
+    *it = (sent_picture){.picture = {.about = {.name = picture_list_at(self->job->ask->pictures, self->sent)->name}}};
+    it->picture.status = open_picture(self, self->sent++, it, &it->picture.error);
+    return it->picture.status == BE_OK ? remote_send(self->server, place, self->path, it->body, it->size, error) : BE_OK;
 }
 
 /* --- checking ------------------------------------------------------------------------------------- */
@@ -288,7 +331,7 @@ be_status predict_remote_step(predict_job *job, be_error *error)
     be_status status = BE_OK;
     if (self->sent < job->first)
         self->sent = job->first; /* an earlier run has those */
-    while (self->sent < job->ask->images.count && self->sent < job->first + REMOTE_REQUESTS && status == BE_OK)
+    while (self->sent < picture_list_count(job->ask->pictures) && self->sent < job->first + REMOTE_REQUESTS && status == BE_OK)
         status = send_next(self, error);
     sent_picture *it = &self->places[place];
     if (status == BE_OK && it->picture.status == BE_OK)
@@ -297,7 +340,7 @@ be_status predict_remote_step(predict_job *job, be_error *error)
         return status;
     const predict_answer answer = {.picture = &it->picture, .outputs = self->outputs, .texts = self->texts};
     status = predict_write(job, &answer, 1, error);
-    be_mapped_file_close(&it->file);
+    close_picture(it);
     for (size_t s = 0; s < job->n_subjects; s++) {
         free(self->texts[s].bytes);
         self->texts[s] = (be_text){0};

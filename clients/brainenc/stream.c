@@ -151,12 +151,13 @@ static be_status see_images(stream *self, size_t done, be_error *error)
     be_status status = BE_OK;
     memcpy(seen, self->seen, sizeof seen);
     for (size_t i = self->done; i < done && status == BE_OK; i++) {
+        const char *file = picture_list_at(self->plan->pictures, i)->file;
         struct stat info = {0};
         be_text text = {0};
-        stat(self->plan->images[i], &info);
+        stat(file, &info);
         be_text_add_format(&text, "%s %lld %lld.%09ld ", seen, (long long)info.st_size, (long long)info.st_mtim.tv_sec,
                            (long)info.st_mtim.tv_nsec);
-        be_text_add(&text, self->plan->images[i]);
+        be_text_add(&text, file);
         status = be_text_finish(&text, error);
         if (status == BE_OK)
             status = be_hash_bytes(text.bytes, text.length, seen, error);
@@ -212,7 +213,7 @@ static be_status resume(stream *self, const cJSON *root, size_t size, be_error *
         return be_fail(error, BE_ERROR_FORMAT, "%s: is damaged; --restart begins anew", self->journal);
     if (done == 0)
         return begin(self, error);
-    if (strcmp(run, self->plan->run) != 0 || done > self->plan->n_images)
+    if (strcmp(run, self->plan->run) != 0 || done > picture_list_count(self->plan->pictures))
         return be_fail(error, BE_ERROR_ARGUMENT, "%s: is of a run with other images, weights or options; --restart throws it away",
                        self->partial);
     be_status status = see_images(self, done, error);

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 
+#include "clients/brainenc/pictures.h"
 #include "core/base/error.h"
 #include "core/files/hash.h"
 #include "core/files/json.h"
@@ -28,8 +29,7 @@ typedef struct stream stream;
 typedef struct stream_plan {
     const char *path;
     const char *run;          /* a hash over all that decides the results but the content of the images */
-    char *const *images;      /* [n_images]: their files, in the order of the results */
-    size_t n_images;
+    const picture_list *pictures; /* in the order of the results */
     bool restart;             /* throw away what an unfinished run left */
     const void *head;         /* what the file begins with */
     size_t head_size;

@@ -162,53 +162,57 @@ void close_engine(engine *it)
 
 /* --- pictures ------------------------------------------------------------------------------------- */
 
-static be_status decode_picture(const char *path, const be_mapped_file *file, const compute_options *options,
-                                const be_model *model, picture *out)
+static be_status decode_file(const char *path, const compute_options *options, be_image *decoded, picture *out)
 {
-    size_t size = be_subject_get_info(be_model_subject(model, 0))->image_size;
-    be_image decoded;
-    be_status status = be_hash_bytes(file->bytes ? (const void *)file->bytes : "", file->size, out->about.hash, &out->error);
-    if (status == BE_OK)
-        status = be_image_decode(file->bytes, file->size, path, options->pixels, &decoded, &out->error);
+    be_mapped_file file;
+    be_status status = be_mapped_file_open(path, &file, &out->error);
     if (status != BE_OK)
         return status;
-    out->about.width = decoded.width;
-    out->about.height = decoded.height;
-    status = be_image_fit(&decoded, options->fit, size, &out->input, &out->error);
-    be_image_free(&decoded);
+    status = be_hash_bytes(file.bytes ? (const void *)file.bytes : "", file.size, out->about.hash, &out->error);
+    if (status == BE_OK)
+        status = be_image_decode(file.bytes, file.size, path, options->pixels, decoded, &out->error);
+    be_mapped_file_close(&file);
     return status;
 }
 
-static be_status check_grid(const char *path, const compute_options *options, const be_model *model, picture *out)
+static be_status check_grid(const compute_options *options, const be_model *model, picture *out)
 {
+    const char *name = out->about.name;
     size_t limit = options->tokens ? options->tokens : BE_DEFAULT_TOKENS;
     be_model_grid(model, &out->input, &out->about.rows, &out->about.columns);
     for (size_t s = 0; s < be_model_subjects(model); s++) {
         be_error why;
         be_status status = be_model_check_image(model, s, out->input.width, out->input.height, &why);
         if (status != BE_OK)
-            return be_fail(&out->error, status, "%s: %s", path, why.message);
+            return be_fail(&out->error, status, "%s: %s", name, why.message);
     }
     if (out->about.rows * out->about.columns <= limit)
         return BE_OK;
-    return be_fail(&out->error, BE_ERROR_LIMIT, "%s: %zu x %zu pixels are %zu x %zu tokens, --max-tokens is %zu", path,
+    return be_fail(&out->error, BE_ERROR_LIMIT, "%s: %zu x %zu pixels are %zu x %zu tokens, --max-tokens is %zu", name,
                    out->input.width, out->input.height, out->about.rows, out->about.columns, limit);
+}
+
+void fit_picture(const be_image *decoded, const compute_options *options, const be_model *model, picture *out)
+{
+    size_t size = be_subject_get_info(be_model_subject(model, 0))->image_size;
+    out->about.width = decoded->width;
+    out->about.height = decoded->height;
+    out->status = be_image_fit(decoded, options->fit, size, &out->input, &out->error);
+    if (out->status == BE_OK)
+        out->status = check_grid(options, model, out);
+    if (out->status != BE_OK)
+        be_image_free(&out->input);
 }
 
 void read_picture(const char *path, const compute_options *options, const be_model *model, picture *out)
 {
-    be_mapped_file file;
+    be_image decoded = {0};
     double start = be_clock();
     *out = (picture){.about = {.name = path, .fit = options->fit}};
-    out->status = be_mapped_file_open(path, &file, &out->error);
-    if (out->status != BE_OK)
-        return;
-    out->status = decode_picture(path, &file, options, model, out);
-    be_mapped_file_close(&file);
+    out->status = decode_file(path, options, &decoded, out);
     if (out->status == BE_OK)
-        out->status = check_grid(path, options, model, out);
-    if (out->status != BE_OK)
-        be_image_free(&out->input);
+        fit_picture(&decoded, options, model, out);
+    be_image_free(&decoded);
     out->decode_ms = 1e3 * (be_clock() - start);
 }
 

@@ -88,6 +88,8 @@ typedef struct picture {
 
 /* Reads, decodes and fits the file `path` for the model's first subject. */
 void read_picture(const char *path, const compute_options *options, const be_model *model, picture *out);
+/* The last part of this alone; of `out` the name and the fit are set. */
+void fit_picture(const be_image *decoded, const compute_options *options, const be_model *model, picture *out);
 void free_picture(picture *it);
 
 /* The files named on a command line: a folder stands for the .png, .jpg and .jpeg files in it, by name. */

@@ -11,6 +11,16 @@
 
 #define PRECISION "f32"
 
+be_status be_answer_hash_pixels(const be_image *image, char hash[BE_HASH_SIZE], be_error *error)
+{
+    char text[BE_HASH_SIZE + 48];
+    be_status status = be_hash_bytes(image->rgb, image->width * image->height * 3, hash, error);
+    if (status != BE_OK)
+        return status;
+    int length = snprintf(text, sizeof text, "%s %zu %zu", hash, image->height, image->width);
+    return be_hash_bytes(text, (size_t)length, hash, error);
+}
+
 be_status be_answer_id(const be_model *model, size_t subject, const be_answer_image *image, char id[BE_ID_SIZE],
                        be_error *error)
 {

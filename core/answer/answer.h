@@ -14,7 +14,7 @@ enum { BE_ID_SIZE = 33 }; /* 32 hexadecimal digits and the ending 0 */
 /* One image of a request as the answer tells of it. */
 typedef struct be_answer_image {
     const char *name;           /* what the caller calls it (a file's name), or NULL: left out */
-    char hash[BE_HASH_SIZE];    /* SHA-256 of its bytes as they came */
+    char hash[BE_HASH_SIZE];    /* SHA-256 of its bytes as they came, or be_answer_hash_pixels */
     size_t width, height;       /* pixels as decoded */
     be_fit fit;
     size_t rows, columns;       /* the token grid */
@@ -34,6 +34,9 @@ typedef struct be_answer_options {
     const be_roi_selection *only; /* NULL, or the ROIs whose vertices alone are given, with their indices */
     const be_answer_maps *maps;   /* NULL, or the maps that are added */
 } be_answer_options;
+
+/* The hash of a picture that came as bare pixels, in an array: of them and of their shape. */
+be_status be_answer_hash_pixels(const be_image *image, char hash[BE_HASH_SIZE], be_error *error);
 
 /* The id of a prediction: a prefix of the SHA-256 over the image's bytes, the fit, the weights' hashes and the precision. */
 be_status be_answer_id(const be_model *model, size_t subject, const be_answer_image *image, char id[BE_ID_SIZE],

@@ -154,12 +154,13 @@ void be_backbone_grid(const be_backbone *backbone, size_t width, size_t height, 
 
 size_t be_backbone_grid_floats(const be_backbone *backbone, size_t rows, size_t columns)
 {
-    return backbone->kind->grid_floats(backbone, rows, columns);
+    return backbone->kind->grid_floats ? backbone->kind->grid_floats(backbone, rows, columns) : 0;
 }
 
 void be_backbone_prepare_grid(const be_backbone *backbone, size_t rows, size_t columns, float *constants)
 {
-    backbone->kind->prepare_grid(backbone, rows, columns, constants);
+    if (backbone->kind->prepare_grid)
+        backbone->kind->prepare_grid(backbone, rows, columns, constants);
 }
 
 size_t be_backbone_arena_bytes(const be_backbone *backbone, size_t tokens)

@@ -1,5 +1,4 @@
 /* CLIP's visual tower: its names, and what is its own. */
-#include <stdio.h>
 #include <string.h>
 
 #include "core/backbone/vit_file.h"
@@ -36,17 +35,6 @@ static bool recognise(const be_tensor_file *file)
     return vit_find_source(file, namings, N_NAMINGS, &from);
 }
 
-/* The published sizes have letters; any other is called by its width and depth. */
-static void name_backbone(be_backbone_info *info)
-{
-    static const struct { size_t width, depth; char letter; } published[] = {{768, 12, 'b'}, {1024, 24, 'l'}};
-    snprintf(info->name, sizeof info->name, "clip_vit%zux%zu", info->width, info->depth);
-    for (size_t i = 0; i < sizeof published / sizeof *published; i++) {
-        if (info->width == published[i].width && info->depth == published[i].depth)
-            snprintf(info->name, sizeof info->name, "clip_vit%c%zu", published[i].letter, info->patch);
-    }
-}
-
 /* No tensor tells the activation: see be_backbone_options. */
 static be_status find_activation(const be_tensor_file *file, const vit_source *from, const be_backbone_options *options,
                                  be_backbone_info *info, be_error *error)
@@ -75,9 +63,8 @@ static be_status inspect(const be_tensor_file *file, const be_backbone_options *
     be_status status = vit_inspect(file, &from, taps, n_taps, info, error);
     if (status != BE_OK)
         return status;
-    info->kind = be_backbone_clip.name;
+    vit_name(info, be_backbone_clip.name);
     info->image_size = info->patch * info->position_grid;
-    name_backbone(info);
     status = find_activation(file, &from, options, info, error);
     return status == BE_OK ? vit_find_heads(file, &from, options, 0, info, error) : status;
 }
@@ -91,17 +78,6 @@ static be_status load(be_tensor_file *file, const be_backbone_info *info, const 
 }
 
 /* There is one grid, and its positions are among the weights. */
-static size_t grid_floats(const be_backbone *backbone, size_t rows, size_t columns)
-{
-    (void)backbone, (void)rows, (void)columns;
-    return 0;
-}
-
-static void prepare_grid(const be_backbone *backbone, size_t rows, size_t columns, float *constants)
-{
-    (void)backbone, (void)rows, (void)columns, (void)constants;
-}
-
 static size_t arena_bytes(const be_backbone *backbone, size_t cells)
 {
     const vit *model = (const vit *)backbone;
@@ -141,8 +117,6 @@ const be_backbone_kind be_backbone_clip = {
     .inspect = inspect,
     .load = load,
     .unload = vit_unload,
-    .grid_floats = grid_floats,
-    .prepare_grid = prepare_grid,
     .arena_bytes = arena_bytes,
     .scratch_bytes = scratch_bytes,
     .run = run,

@@ -1,6 +1,4 @@
 /* DINOv2: its names, and what is its own. */
-#include <stdio.h>
-
 #include "core/backbone/vit_file.h"
 
 static const vit_names namings[] = {
@@ -33,20 +31,6 @@ static bool recognise(const be_tensor_file *file)
     return vit_find_source(file, namings, N_NAMINGS, &from);
 }
 
-/* The published sizes have letters; any other is called by its width and depth. */
-static void name_backbone(be_backbone_info *info)
-{
-    static const struct { size_t width, depth; char letter; } published[] = {
-        {384, 12, 's'}, {768, 12, 'b'}, {1024, 24, 'l'}, {1536, 40, 'g'},
-    };
-    const char *registers = info->registers ? "_reg" : "";
-    snprintf(info->name, sizeof info->name, "dinov2_vit%zux%zu%s", info->width, info->depth, registers);
-    for (size_t i = 0; i < sizeof published / sizeof *published; i++) {
-        if (info->width == published[i].width && info->depth == published[i].depth)
-            snprintf(info->name, sizeof info->name, "dinov2_vit%c%zu%s", published[i].letter, info->patch, registers);
-    }
-}
-
 static be_status inspect(const be_tensor_file *file, const be_backbone_options *options, const be_tap *taps, size_t n_taps,
                          be_backbone_info *info, be_error *error)
 {
@@ -55,8 +39,7 @@ static be_status inspect(const be_tensor_file *file, const be_backbone_options *
     be_status status = vit_inspect(file, &from, taps, n_taps, info, error);
     if (status != BE_OK)
         return status;
-    info->kind = be_backbone_dinov2.name;
-    name_backbone(info);
+    vit_name(info, be_backbone_dinov2.name);
     if (info->registers)
         vit_add_note(info, "no golden case covers register tokens");
     if (info->activation == BE_ACTIVATION_SWIGLU)

@@ -19,6 +19,7 @@ typedef struct be_backbone_kind {
     be_status (*load)(be_tensor_file *file, const be_backbone_info *info, const be_tap *taps, size_t n_taps,
                       be_backbone **backbone, be_error *error);
     void (*unload)(be_backbone *backbone);
+    /* NULL: nothing depends on the grid. */
     size_t (*grid_floats)(const be_backbone *backbone, size_t rows, size_t columns);
     void (*prepare_grid)(const be_backbone *backbone, size_t rows, size_t columns, float *constants);
     size_t (*arena_bytes)(const be_backbone *backbone, size_t tokens);

@@ -172,17 +172,6 @@ static bool resnet_offers(be_features features)
     return features == BE_FEATURES_RESNET18 || features == BE_FEATURES_RESNET50;
 }
 
-static size_t resnet_grid_floats(const be_backbone *backbone, size_t rows, size_t columns)
-{
-    (void)backbone, (void)rows, (void)columns;
-    return 0;
-}
-
-static void resnet_prepare_grid(const be_backbone *backbone, size_t rows, size_t columns, float *constants)
-{
-    (void)backbone, (void)rows, (void)columns, (void)constants;
-}
-
 const be_backbone_kind be_backbone_resnet = {
     .name = "resnet",
     .files = "ResNet (torchvision's names)",
@@ -191,8 +180,6 @@ const be_backbone_kind be_backbone_resnet = {
     .inspect = resnet_inspect,
     .load = resnet_load,
     .unload = resnet_unload,
-    .grid_floats = resnet_grid_floats,
-    .prepare_grid = resnet_prepare_grid,
     .arena_bytes = resnet_arena_bytes,
     .scratch_bytes = resnet_scratch_bytes,
     .run = resnet_run,

@@ -195,6 +195,21 @@ be_status vit_inspect(const be_tensor_file *file, const vit_source *from, const 
 
 /* --- what the shapes do not tell ------------------------------------------------------------------ */
 
+/* The published sizes have letters; any other is called by its width and depth. */
+void vit_name(be_backbone_info *info, const char *kind)
+{
+    static const struct { size_t width, depth; char letter; } published[] = {
+        {384, 12, 's'}, {768, 12, 'b'}, {1024, 24, 'l'}, {1536, 40, 'g'},
+    };
+    const char *registers = info->registers ? "_reg" : "";
+    info->kind = kind;
+    snprintf(info->name, sizeof info->name, "%s_vit%zux%zu%s", kind, info->width, info->depth, registers);
+    for (size_t i = 0; i < sizeof published / sizeof *published; i++) {
+        if (info->width == published[i].width && info->depth == published[i].depth)
+            snprintf(info->name, sizeof info->name, "%s_vit%c%zu%s", kind, published[i].letter, info->patch, registers);
+    }
+}
+
 void vit_add_note(be_backbone_info *info, const char *format, ...)
 {
     size_t length = strlen(info->unverified);

@@ -42,6 +42,9 @@ be_status vit_inspect(const be_tensor_file *file, const vit_source *from, const 
 be_status vit_find_heads(const be_tensor_file *file, const vit_source *from, const be_backbone_options *options,
                          size_t assumed, be_backbone_info *info, be_error *error);
 
+/* Sets kind and name, once the sizes are known. */
+void vit_name(be_backbone_info *info, const char *kind);
+
 /* Adds a sentence to the notes of what is not verified. */
 void vit_add_note(be_backbone_info *info, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

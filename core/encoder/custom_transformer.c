@@ -80,62 +80,20 @@ static size_t scratch_bytes(const be_encoder *encoder, size_t tokens)
 /* --- loading -------------------------------------------------------------------------------------- */
 
 /* Of the projections of cross_attn, v_proj and c_attn are saved and never used. */
-static void lay_out_weights(custom *model)
+static void visit_weights(be_weight_walk *walk, void *context)
 {
-    decoder_layer *layer = &model->layer;
-    size_t width = model->decoder.width, hidden = model->decoder.hidden;
-    be_arena *arena = &model->weights;
-    layer->keys_weight = be_arena_floats(arena, width * width);
-    layer->keys_bias = be_arena_floats(arena, width);
-    layer->out_weight = be_arena_floats(arena, width * width);
-    layer->out_bias = be_arena_floats(arena, width);
-    layer->norm3_gain = be_arena_floats(arena, width);
-    layer->norm3_bias = be_arena_floats(arena, width);
-    layer->hidden_weight = be_arena_floats(arena, hidden * width);
-    layer->hidden_bias = be_arena_floats(arena, hidden);
-    layer->narrow_weight = be_arena_floats(arena, width * hidden);
-    layer->narrow_bias = be_arena_floats(arena, width);
-    model->decoder.query = be_arena_floats(arena, model->base.settings.queries * width);
-}
-
-static be_status load_weights(custom *model, be_tensor_file *file, const char *prefix, be_error *error)
-{
-    const decoder_layer *to = &model->layer;
-    size_t width = model->decoder.width, hidden = model->decoder.hidden;
-    const be_wanted_tensor wanted[] = {
-        {"transformer.decoder.layers.0.cross_attn.k_proj.weight", width, width, to->keys_weight},
-        {"transformer.decoder.layers.0.cross_attn.k_proj.bias", width, 0, to->keys_bias},
-        {"transformer.decoder.layers.0.cross_attn.c_proj.weight", width, width, to->out_weight},
-        {"transformer.decoder.layers.0.cross_attn.c_proj.bias", width, 0, to->out_bias},
-        {"transformer.decoder.layers.0.norm3.weight", width, 0, to->norm3_gain},
-        {"transformer.decoder.layers.0.norm3.bias", width, 0, to->norm3_bias},
-        {"transformer.decoder.layers.0.linear1.weight", hidden, width, to->hidden_weight},
-        {"transformer.decoder.layers.0.linear1.bias", hidden, 0, to->hidden_bias},
-        {"transformer.decoder.layers.0.linear2.weight", width, hidden, to->narrow_weight},
-        {"transformer.decoder.layers.0.linear2.bias", width, 0, to->narrow_bias},
-    };
-    return be_load_tensors(file, prefix, wanted, sizeof wanted / sizeof *wanted, error);
-}
-
-/* q = e Wq' + bq, the same for every image. */
-static be_status project_queries(custom *model, be_tensor_file *file, const char *prefix, be_error *error)
-{
-    size_t width = model->decoder.width, count = model->base.settings.queries;
-    void *memory;
-    be_status status = be_allocate(&memory, count * width + width * width + width, sizeof(float), "query embeddings", error);
-    if (status != BE_OK)
-        return status;
-    float *embedding = memory, *weight = embedding + count * width, *bias = weight + width * width;
-    const be_wanted_tensor wanted[] = {
-        {"query_embed.weight", count, width, embedding},
-        {"transformer.decoder.layers.0.cross_attn.q_proj.weight", width, width, weight},
-        {"transformer.decoder.layers.0.cross_attn.q_proj.bias", width, 0, bias},
-    };
-    status = be_load_tensors(file, prefix, wanted, sizeof wanted / sizeof *wanted, error);
-    if (status == BE_OK)
-        decoder_project_queries(embedding, weight, bias, count, width, model->decoder.query);
-    free(memory);
-    return status;
+    static const char stem[] = "transformer.decoder.layers.0.", attention[] = "transformer.decoder.layers.0.cross_attn.";
+    custom *model = context;
+    decoder_layer *to = &model->layer;
+    size_t width = model->decoder.width;
+    to->query_weight = be_walk_tensor(walk, attention, "q_proj.weight", width, width);
+    to->query_bias = be_walk_tensor(walk, attention, "q_proj.bias", width, 0);
+    to->keys_weight = be_walk_tensor(walk, attention, "k_proj.weight", width, width);
+    to->keys_bias = be_walk_tensor(walk, attention, "k_proj.bias", width, 0);
+    to->out_weight = be_walk_tensor(walk, attention, "c_proj.weight", width, width);
+    to->out_bias = be_walk_tensor(walk, attention, "c_proj.bias", width, 0);
+    decoder_visit_feed_forward(walk, stem, &model->decoder, to);
+    model->decoder.query = be_walk_tensor(walk, "", "query_embed.weight", model->base.settings.queries, width);
 }
 
 static void unload(be_encoder *encoder)
@@ -161,17 +119,9 @@ static be_status load(be_tensor_file *file, const char *prefix, const be_encoder
                                          .hidden = hidden->shape[0], .dynamic = true};
     model->decoder = (decoder){.width = settings->width, .heads = HEADS, .hidden = hidden->shape[0], .n_layers = 1,
                                .pre_norm = true, .layers = &model->layer};
-    lay_out_weights(model);
-    if (model->weights.overflowed)
-        status = be_fail_memory(error, SIZE_MAX, "the weights of an encoder");
-    else
-        status = be_arena_create(&model->weights, model->weights.used, "the weights of an encoder", error);
-    if (status == BE_OK) {
-        lay_out_weights(model);
-        status = load_weights(model, file, prefix, error);
-    }
+    status = be_load_weights(file, prefix, visit_weights, model, &model->weights, error);
     if (status == BE_OK)
-        status = project_queries(model, file, prefix, error);
+        status = decoder_project_queries(&model->decoder, settings->queries, error);
     if (status != BE_OK) {
         unload(&model->base);
         return status;

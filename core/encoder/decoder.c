@@ -1,9 +1,46 @@
 #include "core/encoder/decoder.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "core/base/memory.h"
 #include "core/compute/product.h"
+
+/* --- loading -------------------------------------------------------------------------------------- */
+
+void decoder_visit_feed_forward(be_weight_walk *walk, const char *stem, const decoder *self, decoder_layer *to)
+{
+    size_t width = self->width, hidden = self->hidden;
+    to->norm3_gain = be_walk_tensor(walk, stem, "norm3.weight", width, 0);
+    to->norm3_bias = be_walk_tensor(walk, stem, "norm3.bias", width, 0);
+    to->hidden_weight = be_walk_tensor(walk, stem, "linear1.weight", hidden, width);
+    to->hidden_bias = be_walk_tensor(walk, stem, "linear1.bias", hidden, 0);
+    to->narrow_weight = be_walk_tensor(walk, stem, "linear2.weight", width, hidden);
+    to->narrow_bias = be_walk_tensor(walk, stem, "linear2.bias", width, 0);
+}
+
+be_status decoder_project_queries(decoder *self, size_t count, be_error *error)
+{
+    const decoder_layer *layer = &self->layers[0];
+    size_t width = self->width, panels = be_panels(count);
+    void *memory;
+    be_status status = be_allocate(&memory, BE_PANEL_ROWS * width, sizeof(float), "query embeddings", error);
+    if (status != BE_OK)
+        return status;
+    float *embedding = memory;
+    for (size_t panel = 0; panel < panels; panel++) {
+        size_t first = be_panel_start(count, panels, panel), rows = be_panel_start(count, panels, panel + 1) - first;
+        float *query = self->query + first * width;
+        for (size_t i = 0; i < rows * width; i++)
+            embedding[i] = query[i] + (layer->norm1_bias ? layer->norm1_bias[i % width] : 0);
+        be_product_transposed(query, width, embedding, width, layer->query_weight, width, rows, width, width, 1.0f, false);
+        for (size_t i = 0; i < rows * width; i++)
+            query[i] += layer->query_bias[i % width];
+    }
+    free(memory);
+    return BE_OK;
+}
 
 /* --- keys and values ------------------------------------------------------------------------------ */
 
@@ -59,19 +96,6 @@ void decoder_project_memory(const decoder *self, const be_team *team, const floa
         job.layer = &self->layers[l];
         job.out = out + l * tokens * row_floats(self);
         be_team_run(team, BE_STAGE_ENCODE, be_panels(tokens), project_panel, &job);
-    }
-}
-
-void decoder_project_queries(const float *rows, const float *weight, const float *bias, size_t count, size_t width, float *out)
-{
-    for (size_t panel = 0; panel < be_panels(count); panel++) {
-        size_t first = be_panel_start(count, be_panels(count), panel);
-        size_t height = be_panel_start(count, be_panels(count), panel + 1) - first;
-        be_product_transposed(out + first * width, width, rows + first * width, width, weight, width, height, width, width, 1.0f, false);
-    }
-    for (size_t q = 0; q < count; q++) {
-        for (size_t i = 0; i < width; i++)
-            out[q * width + i] += bias[i];
     }
 }
 

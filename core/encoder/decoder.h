@@ -5,13 +5,14 @@
 #define BRAINENC_ENCODER_DECODER_H
 
 #include "core/encoder/kind.h"
+#include "core/encoder/load.h"
 #include "core/encoder/position.h"
 
 #define BE_ENCODER_NORM_EPSILON 1e-5f
 
 /* Weights are [out][in]; D is the width, F the feed-forward width. NULL where a layer has none. */
 typedef struct decoder_layer {
-    float *query_weight, *query_bias;   /* [D][D], [D]; of the first layer they went into decoder.query */
+    float *query_weight, *query_bias;   /* [D][D], [D]; of the first layer they are used up at load */
     float *keys_weight, *keys_bias;     /* [D][D], [D] */
     float *values_weight, *values_bias; /* [D][D], [D]; NULL: the values are the memory itself */
     float *out_weight, *out_bias;       /* [D][D], [D] */
@@ -30,8 +31,12 @@ typedef struct decoder {
     decoder_layer *layers;       /* [n_layers] */
 } decoder;
 
-/* out [count][D] = rows [count][D] Wq' + bq: the first layer's queries, once at load. */
-void decoder_project_queries(const float *rows, const float *weight, const float *bias, size_t count, size_t width, float *out);
+/* The tensors of a layer's last part, stem + "norm3.", "linear1." and "linear2.", which both kinds of decoder name alike. */
+void decoder_visit_feed_forward(be_weight_walk *walk, const char *stem, const decoder *self, decoder_layer *to);
+
+/* Turns the embeddings of `count` queries, which stand at self->query, into the first layer's queries, once at load:
+ * (LN1(0) + e) Wq' + bq, where LN1 of the zero state is its bias, or e Wq' + bq without such a norm. */
+be_status decoder_project_queries(decoder *self, size_t count, be_error *error);
 
 /* Floats of keys (and values) of all layers for T tokens. */
 size_t decoder_memory_floats(const decoder *self, size_t tokens);

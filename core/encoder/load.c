@@ -2,6 +2,8 @@
 
 #include <stdio.h>
 
+#include "core/base/memory.h"
+
 enum { NAME_SIZE = 256, LARGEST_FREE_SIZE = 1 << 20 };
 
 be_status be_find_tensor(const be_tensor_file *file, const char *prefix, const char *name, size_t rows, size_t columns,
@@ -39,4 +41,39 @@ be_status be_load_tensors(be_tensor_file *file, const char *prefix, const be_wan
             return status;
     }
     return BE_OK;
+}
+
+float *be_walk_tensor(be_weight_walk *walk, const char *stem, const char *name, size_t rows, size_t columns)
+{
+    char full[NAME_SIZE];
+    const be_tensor *tensor;
+    if (walk->status != BE_OK)
+        return NULL;
+    snprintf(full, sizeof full, "%s%s", stem, name);
+    walk->status = be_find_tensor(walk->file, walk->prefix, full, rows, columns, &tensor, walk->error);
+    if (walk->status != BE_OK)
+        return NULL;
+    float *values = be_arena_floats(walk->arena, tensor->count);
+    if (values)
+        walk->status = be_tensor_file_read_f32(walk->file, tensor, values, walk->error);
+    return values;
+}
+
+float *be_part_of(float *values, size_t offset)
+{
+    return values ? values + offset : NULL;
+}
+
+be_status be_load_weights(be_tensor_file *file, const char *prefix, void (*visit)(be_weight_walk *walk, void *model), void *model,
+                          be_arena *arena, be_error *error)
+{
+    be_weight_walk walk = {.file = file, .prefix = prefix, .arena = arena, .error = error};
+    visit(&walk, model);
+    if (walk.status == BE_OK && arena->overflowed)
+        return be_fail_memory(error, SIZE_MAX, "the weights of an encoder");
+    if (walk.status == BE_OK)
+        walk.status = be_arena_create(arena, arena->used, "the weights of an encoder", error);
+    if (walk.status == BE_OK)
+        visit(&walk, model);
+    return walk.status;
 }

@@ -164,194 +164,93 @@ static size_t scratch_bytes(const be_encoder *encoder, size_t tokens)
 
 /* --- loading -------------------------------------------------------------------------------------- */
 
-static void lay_out_decoder_layer(transformer *model, size_t number)
+/* The name of a learned position table: the training program keeps it inside its backbone, a subject file beside the rest. */
+static const char *table_stem(const be_weight_walk *walk)
 {
-    decoder *to = &model->decoder;
-    decoder_layer *layer = &to->layers[number];
-    size_t width = to->width, hidden = to->hidden;
-    be_arena *arena = &model->weights;
-    /* Joined projections as they stand in the file: of the first layer the query part is used up by decoder.query. */
-    layer->query_weight = be_arena_floats(arena, 3 * width * width);
-    layer->keys_weight = layer->query_weight ? layer->query_weight + width * width : NULL;
-    layer->values_weight = layer->query_weight ? layer->query_weight + 2 * width * width : NULL;
-    layer->query_bias = be_arena_floats(arena, 3 * width);
-    layer->keys_bias = layer->query_bias ? layer->query_bias + width : NULL;
-    layer->values_bias = layer->query_bias ? layer->query_bias + 2 * width : NULL;
-    layer->out_weight = be_arena_floats(arena, width * width);
-    layer->out_bias = be_arena_floats(arena, width);
-    layer->norm1_gain = number == 0 ? NULL : be_arena_floats(arena, width); /* LN1 of the first state, zero, is its bias */
-    layer->norm1_bias = be_arena_floats(arena, width);
-    layer->norm2_gain = to->pre_norm ? NULL : be_arena_floats(arena, width);
-    layer->norm2_bias = to->pre_norm ? NULL : be_arena_floats(arena, width);
-    layer->norm3_gain = be_arena_floats(arena, width);
-    layer->norm3_bias = be_arena_floats(arena, width);
-    layer->hidden_weight = be_arena_floats(arena, hidden * width);
-    layer->hidden_bias = be_arena_floats(arena, hidden);
-    layer->narrow_weight = be_arena_floats(arena, width * hidden);
-    layer->narrow_bias = be_arena_floats(arena, width);
+    static const char inside[] = "backbone_model.1.";
+    char name[NAME_SIZE];
+    snprintf(name, sizeof name, "%s%srow_embed.weight", walk->prefix, inside);
+    return be_tensor_file_find(walk->file, name) ? inside : "";
 }
 
-static void lay_out_encoder_layer(transformer *model, size_t number)
+static void visit_encoder_layer(be_weight_walk *walk, const self_attention *encoder, size_t number)
 {
-    self_attention *to = &model->encoder;
-    self_attention_layer *layer = &to->layers[number];
-    size_t width = to->width, hidden = to->hidden;
-    be_arena *arena = &model->weights;
-    layer->projection_weight = be_arena_floats(arena, 3 * width * width);
-    layer->projection_bias = be_arena_floats(arena, 3 * width);
-    layer->out_weight = be_arena_floats(arena, width * width);
-    layer->out_bias = be_arena_floats(arena, width);
-    layer->norm1_gain = be_arena_floats(arena, width);
-    layer->norm1_bias = be_arena_floats(arena, width);
-    layer->norm2_gain = be_arena_floats(arena, width);
-    layer->norm2_bias = be_arena_floats(arena, width);
-    layer->hidden_weight = be_arena_floats(arena, hidden * width);
-    layer->hidden_bias = be_arena_floats(arena, hidden);
-    layer->narrow_weight = be_arena_floats(arena, width * hidden);
-    layer->narrow_bias = be_arena_floats(arena, width);
+    self_attention_layer *to = &encoder->layers[number];
+    size_t width = encoder->width, hidden = encoder->hidden;
+    char stem[NAME_SIZE];
+    snprintf(stem, sizeof stem, "transformer.encoder.layers.%zu.", number);
+    to->projection_weight = be_walk_tensor(walk, stem, "self_attn.in_proj_weight", 3 * width, width);
+    to->projection_bias = be_walk_tensor(walk, stem, "self_attn.in_proj_bias", 3 * width, 0);
+    to->out_weight = be_walk_tensor(walk, stem, "self_attn.out_proj.weight", width, width);
+    to->out_bias = be_walk_tensor(walk, stem, "self_attn.out_proj.bias", width, 0);
+    to->norm1_gain = be_walk_tensor(walk, stem, "norm1.weight", width, 0);
+    to->norm1_bias = be_walk_tensor(walk, stem, "norm1.bias", width, 0);
+    to->norm2_gain = be_walk_tensor(walk, stem, "norm2.weight", width, 0);
+    to->norm2_bias = be_walk_tensor(walk, stem, "norm2.bias", width, 0);
+    to->hidden_weight = be_walk_tensor(walk, stem, "linear1.weight", hidden, width);
+    to->hidden_bias = be_walk_tensor(walk, stem, "linear1.bias", hidden, 0);
+    to->narrow_weight = be_walk_tensor(walk, stem, "linear2.weight", width, hidden);
+    to->narrow_bias = be_walk_tensor(walk, stem, "linear2.bias", width, 0);
 }
 
-static void lay_out_weights(transformer *model)
+/* Joined projections stay as they stand in the file: the query part, then that of the keys, then that of the values. */
+static void visit_attention(be_weight_walk *walk, const char *stem, size_t width, decoder_layer *to)
 {
+    to->query_weight = be_walk_tensor(walk, stem, "multihead_attn.in_proj_weight", 3 * width, width);
+    to->query_bias = be_walk_tensor(walk, stem, "multihead_attn.in_proj_bias", 3 * width, 0);
+    to->keys_weight = be_part_of(to->query_weight, width * width);
+    to->keys_bias = be_part_of(to->query_bias, width);
+    to->values_weight = be_part_of(to->query_weight, 2 * width * width);
+    to->values_bias = be_part_of(to->query_bias, 2 * width);
+    to->out_weight = be_walk_tensor(walk, stem, "multihead_attn.out_proj.weight", width, width);
+    to->out_bias = be_walk_tensor(walk, stem, "multihead_attn.out_proj.bias", width, 0);
+}
+
+static void visit_decoder_layer(be_weight_walk *walk, const decoder *of, size_t number)
+{
+    decoder_layer *to = &of->layers[number];
+    size_t width = of->width;
+    char stem[NAME_SIZE];
+    snprintf(stem, sizeof stem, "transformer.decoder.layers.%zu.", number);
+    visit_attention(walk, stem, width, to);
+    if (number > 0) /* LN1 of the first state, zero, is its bias */
+        to->norm1_gain = be_walk_tensor(walk, stem, "norm1.weight", width, 0);
+    to->norm1_bias = be_walk_tensor(walk, stem, "norm1.bias", width, 0);
+    if (!of->pre_norm) {
+        to->norm2_gain = be_walk_tensor(walk, stem, "norm2.weight", width, 0);
+        to->norm2_bias = be_walk_tensor(walk, stem, "norm2.bias", width, 0);
+    }
+    decoder_visit_feed_forward(walk, stem, of, to);
+}
+
+static void visit_weights(be_weight_walk *walk, void *context)
+{
+    transformer *model = context;
     const be_encoder_settings *settings = &model->base.settings;
+    self_attention *encoder = &model->encoder;
     decoder *to = &model->decoder;
     size_t width = settings->width;
-    be_arena *arena = &model->weights;
     if (settings->input_projection) {
-        model->input_weight = be_arena_floats(arena, width * settings->channels);
-        model->input_bias = be_arena_floats(arena, width);
+        model->input_weight = be_walk_tensor(walk, "", "input_proj.weight", width, settings->channels);
+        model->input_bias = be_walk_tensor(walk, "", "input_proj.bias", width, 0);
     }
     if (settings->learned_position) {
-        model->row_table = be_arena_floats(arena, LEARNED_POSITIONS * (width / 2));
-        model->column_table = be_arena_floats(arena, LEARNED_POSITIONS * (width / 2));
+        model->row_table = be_walk_tensor(walk, table_stem(walk), "row_embed.weight", LEARNED_POSITIONS, width / 2);
+        model->column_table = be_walk_tensor(walk, table_stem(walk), "col_embed.weight", LEARNED_POSITIONS, width / 2);
     }
-    for (size_t l = 0; l < model->encoder.n_layers; l++)
-        lay_out_encoder_layer(model, l);
-    model->encoder.norm_gain = be_arena_floats(arena, width);
-    model->encoder.norm_bias = be_arena_floats(arena, width);
+    for (size_t l = 0; l < encoder->n_layers; l++)
+        visit_encoder_layer(walk, encoder, l);
+    if (encoder->n_layers > 0 && encoder->pre_norm) {
+        encoder->norm_gain = be_walk_tensor(walk, "transformer.encoder.", "norm.weight", width, 0);
+        encoder->norm_bias = be_walk_tensor(walk, "transformer.encoder.", "norm.bias", width, 0);
+    }
     for (size_t l = 0; l < to->n_layers; l++)
-        lay_out_decoder_layer(model, l);
-    to->norm_gain = be_arena_floats(arena, width);
-    to->norm_bias = be_arena_floats(arena, width);
-    to->query = be_arena_floats(arena, settings->queries * width);
-    to->embedding = be_arena_floats(arena, to->n_layers > 1 ? settings->queries * width : 0);
-}
-
-/* A layer's tensors by their names, which all begin with `stem`. */
-static be_status load_named(be_tensor_file *file, const char *prefix, const char *stem, const be_wanted_tensor *wanted,
-                            size_t count, be_error *error)
-{
-    char name[NAME_SIZE];
-    be_status status = BE_OK;
-    for (size_t i = 0; i < count && status == BE_OK; i++) {
-        be_wanted_tensor one = wanted[i];
-        if (!one.out)
-            continue;
-        snprintf(name, sizeof name, "%s%s", stem, one.name);
-        one.name = name;
-        status = be_load_tensors(file, prefix, &one, 1, error);
-    }
-    return status;
-}
-
-static be_status load_encoder_layer(const transformer *model, size_t number, be_tensor_file *file, const char *prefix,
-                                    be_error *error)
-{
-    const self_attention_layer *to = &model->encoder.layers[number];
-    size_t width = model->encoder.width, hidden = model->encoder.hidden;
-    char stem[NAME_SIZE];
-    const be_wanted_tensor wanted[] = {
-        {"self_attn.in_proj_weight", 3 * width, width, to->projection_weight}, {"self_attn.in_proj_bias", 3 * width, 0, to->projection_bias},
-        {"self_attn.out_proj.weight", width, width, to->out_weight}, {"self_attn.out_proj.bias", width, 0, to->out_bias},
-        {"norm1.weight", width, 0, to->norm1_gain}, {"norm1.bias", width, 0, to->norm1_bias},
-        {"norm2.weight", width, 0, to->norm2_gain}, {"norm2.bias", width, 0, to->norm2_bias},
-        {"linear1.weight", hidden, width, to->hidden_weight}, {"linear1.bias", hidden, 0, to->hidden_bias},
-        {"linear2.weight", width, hidden, to->narrow_weight}, {"linear2.bias", width, 0, to->narrow_bias},
-    };
-    snprintf(stem, sizeof stem, "transformer.encoder.layers.%zu.", number);
-    return load_named(file, prefix, stem, wanted, sizeof wanted / sizeof *wanted, error);
-}
-
-static be_status load_decoder_layer(const transformer *model, size_t number, be_tensor_file *file, const char *prefix,
-                                    be_error *error)
-{
-    const decoder_layer *to = &model->decoder.layers[number];
-    size_t width = model->decoder.width, hidden = model->decoder.hidden;
-    char stem[NAME_SIZE];
-    const be_wanted_tensor wanted[] = {
-        {"multihead_attn.in_proj_weight", 3 * width, width, to->query_weight}, {"multihead_attn.in_proj_bias", 3 * width, 0, to->query_bias},
-        {"multihead_attn.out_proj.weight", width, width, to->out_weight}, {"multihead_attn.out_proj.bias", width, 0, to->out_bias},
-        {"norm1.weight", width, 0, to->norm1_gain}, {"norm1.bias", width, 0, to->norm1_bias},
-        {"norm2.weight", width, 0, to->norm2_gain}, {"norm2.bias", width, 0, to->norm2_bias},
-        {"norm3.weight", width, 0, to->norm3_gain}, {"norm3.bias", width, 0, to->norm3_bias},
-        {"linear1.weight", hidden, width, to->hidden_weight}, {"linear1.bias", hidden, 0, to->hidden_bias},
-        {"linear2.weight", width, hidden, to->narrow_weight}, {"linear2.bias", width, 0, to->narrow_bias},
-    };
-    snprintf(stem, sizeof stem, "transformer.decoder.layers.%zu.", number);
-    return load_named(file, prefix, stem, wanted, sizeof wanted / sizeof *wanted, error);
-}
-
-/* The first layer's queries: (LN1(0) + e) Wq' + bq, where LN1 of the zero state is its bias. */
-static be_status project_queries(transformer *model, be_tensor_file *file, const char *prefix, be_error *error)
-{
-    decoder *to = &model->decoder;
-    const decoder_layer *layer = &to->layers[0];
-    size_t width = to->width, count = model->base.settings.queries;
-    void *memory;
-    be_status status = be_allocate(&memory, count * width, sizeof(float), "query embeddings", error);
-    if (status != BE_OK)
-        return status;
-    float *embedding = memory;
-    const be_wanted_tensor wanted = {"query_embed.weight", count, width, embedding};
-    status = be_load_tensors(file, prefix, &wanted, 1, error);
-    if (status == BE_OK && to->n_layers > 1)
-        memcpy(to->embedding, embedding, count * width * sizeof *embedding);
-    for (size_t q = 0; q < count && status == BE_OK; q++) {
-        for (size_t i = 0; i < width; i++)
-            embedding[q * width + i] += layer->norm1_bias[i];
-    }
-    if (status == BE_OK)
-        decoder_project_queries(embedding, layer->query_weight, layer->query_bias, count, width, to->query);
-    free(memory);
-    return status;
-}
-
-/* The name of a learned position table: the training program keeps it inside its backbone, a subject file beside the rest. */
-static const char *table_name(const be_tensor_file *file, const char *prefix, const char *own, const char *inside)
-{
-    char name[NAME_SIZE];
-    snprintf(name, sizeof name, "%s%s", prefix, inside);
-    return be_tensor_file_find(file, name) ? inside : own;
-}
-
-static be_status load_weights(transformer *model, be_tensor_file *file, const char *prefix, be_error *error)
-{
-    const be_encoder_settings *settings = &model->base.settings;
-    size_t width = settings->width;
-    bool encodes = model->encoder.n_layers > 0 && settings->pre_norm;
-    const be_wanted_tensor rest[] = {
-        {"transformer.decoder.norm.weight", width, 0, model->decoder.norm_gain},
-        {"transformer.decoder.norm.bias", width, 0, model->decoder.norm_bias},
-        {"transformer.encoder.norm.weight", width, 0, encodes ? model->encoder.norm_gain : NULL},
-        {"transformer.encoder.norm.bias", width, 0, encodes ? model->encoder.norm_bias : NULL},
-        {"input_proj.weight", width, settings->channels, model->input_weight},
-        {"input_proj.bias", width, 0, model->input_bias},
-        {table_name(file, prefix, "row_embed.weight", "backbone_model.1.row_embed.weight"), LEARNED_POSITIONS, width / 2, model->row_table},
-        {table_name(file, prefix, "col_embed.weight", "backbone_model.1.col_embed.weight"), LEARNED_POSITIONS, width / 2,
-         model->column_table},
-    };
-    be_status status = BE_OK;
-    for (size_t l = 0; l < model->encoder.n_layers && status == BE_OK; l++)
-        status = load_encoder_layer(model, l, file, prefix, error);
-    for (size_t l = 0; l < model->decoder.n_layers && status == BE_OK; l++)
-        status = load_decoder_layer(model, l, file, prefix, error);
-    if (status == BE_OK)
-        status = load_named(file, prefix, "", rest, sizeof rest / sizeof *rest, error);
-    if (status == BE_OK)
-        status = project_queries(model, file, prefix, error);
-    if (status == BE_OK && !settings->pre_norm) /* t = LN1(0) */
-        model->decoder.start = model->decoder.layers[0].norm1_bias;
-    return status;
+        visit_decoder_layer(walk, to, l);
+    to->norm_gain = be_walk_tensor(walk, "transformer.decoder.", "norm.weight", width, 0);
+    to->norm_bias = be_walk_tensor(walk, "transformer.decoder.", "norm.bias", width, 0);
+    to->query = be_walk_tensor(walk, "", "query_embed.weight", settings->queries, width);
+    if (to->n_layers > 1)
+        to->embedding = be_walk_tensor(walk, "", "query_embed.weight", settings->queries, width);
 }
 
 static be_status find_hidden(be_tensor_file *file, const char *prefix, const char *name, size_t width, size_t *hidden,
@@ -425,21 +324,16 @@ static be_status load(be_tensor_file *file, const char *prefix, const be_encoder
     transformer *model = memory;
     model->base.settings = *settings;
     status = make_layers(model, file, prefix, error);
-    if (status == BE_OK) {
-        lay_out_weights(model);
-        if (model->weights.overflowed)
-            status = be_fail_memory(error, SIZE_MAX, "the weights of an encoder");
-        else
-            status = be_arena_create(&model->weights, model->weights.used, "the weights of an encoder", error);
-    }
-    if (status == BE_OK) {
-        lay_out_weights(model);
-        status = load_weights(model, file, prefix, error);
-    }
+    if (status == BE_OK)
+        status = be_load_weights(file, prefix, visit_weights, model, &model->weights, error);
+    if (status == BE_OK)
+        status = decoder_project_queries(&model->decoder, settings->queries, error);
     if (status != BE_OK) {
         unload(&model->base);
         return status;
     }
+    if (!settings->pre_norm) /* t = LN1(0) */
+        model->decoder.start = model->decoder.layers[0].norm1_bias;
     describe(model);
     *out = &model->base;
     return BE_OK;

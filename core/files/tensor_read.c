@@ -116,8 +116,6 @@ static be_status read_values(be_tensor_file *file, const be_tensor *tensor, bool
     size_t size = be_dtype_size(tensor->dtype);
     gathering to = {tensor->dtype, !as_is, size, as_is ? size : sizeof(float), out};
     gather(tensor, view, bytes, &to);
-    if (storage->bytes) /* a copy exists now */
-        be_mapped_file_release(storage->bytes, storage->count * be_dtype_size(storage->dtype));
     return BE_OK;
 }
 
@@ -125,7 +123,7 @@ void be_tensor_file_forget(be_tensor_file *file)
 {
     free(file->cached);
     file->cached = NULL;
-    be_mapped_file_release(file->mapped.bytes, file->mapped.size);
+    be_mapped_file_forget(&file->mapped, 0, file->mapped.size);
 }
 
 be_status be_tensor_file_hash(const be_tensor_file *file, char hash[BE_HASH_SIZE], be_error *error)

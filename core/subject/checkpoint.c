@@ -84,16 +84,20 @@ static be_status read_shapes(const be_tensor_file *file, be_checkpoint *to, be_e
         return status;
     to->channels = to->hidden_dim;
     to->input_projection = resnet && !linear;
-    if (to->input_projection && (!input || input->n_dims < 2))
-        return be_fail(error, BE_ERROR_FORMAT, "%s: tensor '" BE_CHECKPOINT_PREFIX "input_proj.weight' is missing or no matrix",
-                       be_tensor_file_path(file));
-    if (to->input_projection)
+    if (to->input_projection && input && input->n_dims >= 2) /* without it the encoder says so */
         to->channels = input->shape[1];
     else if (linear && input && input->n_dims == 4 && input->shape[2] == 3 && !strstr(to->backbone_arch, "_cls"))
         to->channels = input->shape[1];
     else if (linear && readout->n_dims == 2)
         to->channels = readout->shape[1];
     return BE_OK;
+}
+
+/* Flags that are not there are not set. */
+static bool read_flag(const be_tensor_file *file, const char *key)
+{
+    bool flag;
+    return be_value_boolean(be_value_get(be_value_get(be_tensor_file_root(file), "args"), key), &flag) && flag;
 }
 
 /* args.subj is "01"; users say subj01. */
@@ -139,8 +143,8 @@ be_status be_checkpoint_read(const be_tensor_file *file, be_checkpoint *out, be_
     const be_value *args = be_value_get(be_tensor_file_root(file), "args");
     int64_t run;
     read.run = be_value_integer(be_value_get(args, "run"), &run) && run > 0 && run < 1 << 20 ? (size_t)run : 0;
-    if (!be_value_boolean(be_value_get(args, "dilation"), &read.dilation))
-        read.dilation = false;
+    read.dilation = read_flag(file, "dilation");
+    read.return_interm = read_flag(file, "return_interm");
     read.has_validation = be_value_number(be_value_get(args, "val_perf"), &read.validation);
     *out = read;
     return BE_OK;
@@ -167,6 +171,17 @@ be_encoder_settings be_checkpoint_settings(const be_checkpoint *it)
     };
 }
 
+static be_status check_readout(const be_checkpoint *it, const char *path, be_error *error)
+{
+    if (!be_readout_families(it->readout_res))
+        return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: readout_res '%s' is not supported", path, it->readout_res);
+    bool known = strcmp(it->readout_res, "rois_all") == 0 || strcmp(it->readout_res, "voxels") == 0;
+    if (strcmp(it->encoder_arch, "spatial_feature") == 0 && !known)
+        return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: readout_res '%s' is not supported with spatial_feature, which is known with "
+                       "rois_all and voxels", path, it->readout_res);
+    return BE_OK;
+}
+
 be_status be_checkpoint_supported(const be_checkpoint *it, be_class_token token, const char *path, be_error *error)
 {
     char name[BE_CHECKPOINT_TEXT_SIZE];
@@ -180,13 +195,16 @@ be_status be_checkpoint_supported(const be_checkpoint *it, be_class_token token,
     be_checkpoint_features(it, token, name);
     if (be_features_parse(name, &features, &why) != BE_OK)
         return be_fail(error, why.status, "%s: %s", path, why.message);
-    if (!be_readout_families(it->readout_res))
-        return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: readout_res '%s' is not supported", path, it->readout_res);
+    be_status status = check_readout(it, path, error);
+    if (status != BE_OK)
+        return status;
     if (strcmp(it->position_embedding, "sine") != 0 && !settings.learned_position)
         return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: position_embedding '%s' is not supported; there are: sine, learned", path,
                        it->position_embedding);
     if (it->dilation && strcmp(it->backbone_arch, "resnet18") == 0)
         return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: dilation is not possible with resnet18", path);
+    if (it->return_interm)
+        return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: return_interm is set: what is computed then is not known here", path);
     if (it->queries == 0)
         return be_fail(error, BE_ERROR_FORMAT, "%s: the model has no queries", path);
     return be_encoder_check(&settings, path, error);

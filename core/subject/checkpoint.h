@@ -26,7 +26,7 @@ typedef struct be_checkpoint {
     char subject[BE_CHECKPOINT_TEXT_SIZE];  /* "subj01", from args.subj; "" when it is not there */
     size_t enc_output_layer, enc_layers, dec_layers, hidden_dim, nheads, run;
     size_t image_size;                      /* 0: none was set, images went in as they were */
-    bool pre_norm, dilation;
+    bool pre_norm, dilation, return_interm;
     size_t channels;                        /* of the feature map, from the tensors that read it */
     bool input_projection;                  /* a 1x1 convolution from them to hidden_dim */
     size_t queries;                         /* rows of query_embed or spatial_embed; 1 for linear */

@@ -42,7 +42,7 @@ static be_status read_lines(const char *text, size_t size, names_list *list)
     for (size_t at = 0; at < size && status == BE_OK; line++) {
         const char *end = memchr(text + at, '\n', size - at);
         size_t whole = end ? (size_t)(end - text) - at : size - at, length = whole;
-        while (length > 0 && strchr(" \t\r", text[at + length - 1]))
+        while (length > 0 && memchr(" \t\r", text[at + length - 1], 3))
             length--;
         if (memchr(text + at, '\0', length))
             return be_fail(list->error, BE_ERROR_FORMAT, "line %lld holds a 0 byte: it is no text", (long long)line);

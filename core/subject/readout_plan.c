@@ -85,7 +85,7 @@ static uint32_t query_of(const struct row *row, be_streams_order order, size_t c
     case BY_HEMISPHERE: return (uint32_t)hemisphere;
     default: break;
     }
-    if (order == BE_STREAMS_REST_FIRST)
+    if (row->families == streams && order == BE_STREAMS_REST_FIRST)
         roi = roi + 1 == count ? 0 : roi + 1;
     return (uint32_t)((size_t)hemisphere * HALF + roi);
 }

@@ -4,7 +4,7 @@ from itertools import count
 
 import pytest
 
-from support import CASE, PATIENCE, RUNNER, TOOL, Daemon
+from support import CASE, PATIENCE, RUNNER, TOOL, Daemon, tool_support
 
 
 def _run_tool(*arguments):
@@ -17,6 +17,30 @@ def demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo") / "demo"
     _run_tool("demo", "-o", folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch):
+    """The tool asks the daemons of these tests, whatever proxy the environment names."""
+    monkeypatch.setenv("no_proxy", "*")
+
+
+@pytest.fixture(scope="session")
+def demo_model(demo):
+    """How a run without a daemon names the demo."""
+    return ["--backbone", demo / "dinov2_demo_pretrain.pth", "--subject", demo / "subj01.safetensors"]
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """Twenty pictures that take no time with --fit native."""
+    return tool_support.write_pictures(tmp_path_factory.mktemp("small") / "pictures", 20, 28)
+
+
+@pytest.fixture(scope="session")
+def picture(small):
+    """The prediction of the first of them."""
+    return ["predict", small[0], "--fit", "native"]
 
 
 @pytest.fixture(scope="session")

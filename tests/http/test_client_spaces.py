@@ -4,10 +4,9 @@ import json
 import numpy as np
 import pytest
 
-from support import PICTURES, noise, tool_support
-from test_client import DATA, PARTIAL, TOOL, USAGE, Fake, address, edited, on, run_both, same_but_for_times, set_value
+from client_support import A, B, DATA, PARTIAL, TOOL, USAGE, Fake, address, edited, on, run_both, same_but_for_times, set_value
+from support import noise, tool_support
 
-A, B = PICTURES / "a_425.png", PICTURES / "b_425.png"
 ON_FSAVERAGE = ["--space", "fsaverage"]
 
 

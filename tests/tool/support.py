@@ -1,4 +1,5 @@
 """What the tests of the tool share: running it, and reading and writing files without it."""
+import io
 import json
 import os
 import pickle
@@ -7,6 +8,7 @@ import struct
 import subprocess
 import zipfile
 import zlib
+from argparse import Namespace
 from collections import OrderedDict
 from pathlib import Path
 from types import SimpleNamespace
@@ -161,7 +163,7 @@ def write_pictures(folder, count, size, seed=0):
 
 # --- weights ------------------------------------------------------------------------------------
 
-_SAFETENSORS = {"F32": "<f4", "I32": "<i4", "U8": "u1"}
+_SAFETENSORS = {"F32": "<f4", "BF16": "<u2", "I32": "<i4", "U8": "u1"}
 
 
 def read_safetensors(path):
@@ -240,6 +242,64 @@ def read_pth(path):
         return _TorchUnpickler(archive, root).load()
 
 
+class _TorchPickler(pickle._Pickler):
+    """Writes what torch.save would: arrays as tensors, their values in `records` for the archive."""
+
+    dispatch = dict(pickle._Pickler.dispatch)
+
+    def __init__(self, file):
+        super().__init__(file, protocol=2)
+        self.records = []
+
+    def persistent_id(self, obj):
+        return obj.place if isinstance(obj, _Storage) else None
+
+    def save_tensor(self, array):
+        values = np.ascontiguousarray(array, "<f4")
+        strides = tuple(step // 4 for step in values.strides)
+        storage = _Storage(("storage", _TorchClass("torch", "FloatStorage"), str(len(self.records)), "cpu", values.size))
+        self.records.append(values.tobytes())
+        self.save(_TorchClass("torch._utils", "_rebuild_tensor_v2"))
+        self.save((storage, 0, values.shape, strides, False, OrderedDict()))
+        self.write(pickle.REDUCE)
+
+    def save_class(self, it):
+        self.write(pickle.GLOBAL + f"{it.module}\n{it.name}\n".encode())
+
+
+class _Storage(SimpleNamespace):
+    def __init__(self, place):
+        super().__init__(place=place)
+
+
+class _TorchClass(SimpleNamespace):
+    def __init__(self, module, name):
+        super().__init__(module=module, name=name)
+
+
+_TorchPickler.dispatch |= {np.ndarray: _TorchPickler.save_tensor, _TorchClass: _TorchPickler.save_class}
+
+
+def write_pth(path, content):
+    """Writes dicts of arrays (as float32 tensors), numbers and texts as torch.save would."""
+    file = io.BytesIO()
+    pickler = _TorchPickler(file)
+    pickler.dump(content)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", file.getvalue())
+        for number, record in enumerate(pickler.records):
+            archive.writestr(f"archive/data/{number}", record)
+        archive.writestr("archive/version", "3\n")
+
+
+def edit_checkpoint(source, target, args=None, change=lambda model: None):
+    """Copies a checkpoint of the training program with other arguments, and with its tensors by name as `change` leaves them."""
+    checkpoint = read_pth(source)
+    model = OrderedDict(checkpoint["model"])
+    change(model)
+    write_pth(target, {"model": model, "args": Namespace(**vars(checkpoint["args"]) | (args or {}))})
+
+
 def rewrite_pth(source, target, replace):
     """Copies a .pth with strings of its pickle replaced by others of the same length."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
@@ -315,11 +375,11 @@ def read_gifti(data):
 # --- the data of a subject ----------------------------------------------------------------------
 
 
-def read_rois(folder):
+def read_rois(folder, families=FAMILIES):
     """[(name, family, {"lh": mask, "rh": mask})] in query order, from an Algonauts folder; `rest` is the last."""
     masks = folder / "roi_masks"
     rois, covered = [], {}
-    for family in FAMILIES:
+    for family in families:
         names = np.load(masks / f"mapping_{family}.npy", allow_pickle=True).item()
         labels = {h: np.load(masks / f"{h}.{family}_challenge_space.npy") for h in ("lh", "rh")}
         for label in sorted(names):

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from support import CASE, DATA, GOLDEN, USAGE
+from support import ATTENTION_TOLERANCE, CASE, DATA, GOLDEN, PREDICTION_TOLERANCE, USAGE, edit_checkpoint, read_pth
 
 SUBJ01 = CASE / "algonauts/subj01"
 DINOV2 = ["--backbone", CASE / "dinov2_small_pretrain.pth", "--backbone-heads", 12]
@@ -31,21 +31,29 @@ CASES = [
     variant("enc_layers1_enc0"), variant("dec_layers2", attention="attention_layer1"), variant("pre_norm0"),
     variant("pos_learned", checkpoint="checkpoint_with_position_table.pth"),
     variant("custom_rois", tolerance=4e-5, attention_tolerance=5e-6), variant("spatial_rois"), variant("spatial_voxels", **TINY),
-    variant("linear_q", **TINY), variant("linear_q_cls"), variant("voxels", attention=None),
+    variant("linear_q", **TINY), variant("linear_q_cls"), variant("voxels"),
     variant("linear_dinov2_cls_patched", options=["--class-token", "first-patch"]),
     pytest.param({"folder": GOLDEN / "variants/linear_dinov2_cls_patched", "backbone": DINOV2, "pictures": PICTURES,
                   "options": ["--class-token", "class-token"], "suffix": "_true_cls"}, id="dinov2_cls-the-class-token"),
-    variant("hemis_patched", attention=None), variant("streams_inc_patched", options=["--streams-order", "rest-last"], attention=None),
+    variant("hemis_patched"), variant("streams_inc_patched", options=["--streams-order", "rest-last"]),
     other("dinov2_depth12/dinov2q_enc7", TINY12, PICTURES), other("dinov2_depth12/dinov2_enc1_patched", TINY12, PICTURES),
     other("dinov2_depth12/dinov2_enc7_patched", TINY12, PICTURES),
     other("clip/transformer_rois", CLIP), other("clip/spatial_rois", CLIP), other("clip/linear_cls", CLIP),
-    other("clip/transformer_rois", [*CLIP, "--backbone-activation", "gelu"], suffix="_plain_gelu", attention=None),
+    other("clip/transformer_rois", [*CLIP, "--backbone-activation", "gelu"], suffix="_plain_gelu"),
     other("clip/spatial_rois", [*CLIP, "--backbone-activation", "gelu"], suffix="_plain_gelu"),
     other("clip/linear_cls", [*CLIP, "--backbone-activation", "gelu"], suffix="_plain_gelu"),
     other("resnet/resnet18", resnet(18), tolerance=4e-5, attention_tolerance=3e-6),
     other("resnet/resnet50", resnet(50), tolerance=4e-4, attention_tolerance=3e-5),
     other("resnet/resnet50_dilation", resnet(50), tolerance=4e-4, attention_tolerance=3e-5),
 ]
+
+
+def maps_of(case):
+    """Where the published program's maps of a case are: [images][queries][tokens], every third query or all."""
+    return case["folder"] / "expected" / f"{case.get('attention', 'attention')}{case.get('suffix', '')}.npy"
+
+
+CASES_WITH_MAPS = [it for it in CASES if maps_of(it.values[0]).exists() and it.id != "voxels"]  # whose maps are of vertices
 
 
 @pytest.fixture(params=CASES)
@@ -72,11 +80,9 @@ def test_predictions_are_the_published_programs(tool, case, model, tmp_path):
     assert found.shape == want.shape and np.abs(found - want).max() <= case["tolerance"]
 
 
+@pytest.mark.parametrize("case", CASES_WITH_MAPS, indirect=True)
 def test_maps_are_the_published_programs(tool, case, model, tmp_path):
-    path = case["folder"] / "expected" / f"{case['attention']}{case['suffix']}.npy"
-    if not path.exists():
-        pytest.skip("the published program has no maps of it, or maps by vertex or hemisphere")
-    want = np.load(path)  # [images][queries][tokens], every third query or all
+    want = np.load(maps_of(case))
     tool.run("attention", case["pictures"][0], "--roi", "all", *model, "-o", tmp_path / "maps.npy")
     found = np.load(tmp_path / "maps.npy")  # [ROIs][hemispheres][rows][columns]
     queries = found.swapaxes(0, 1).reshape(-1, found.shape[2] * found.shape[3])
@@ -93,14 +99,28 @@ def test_what_only_its_owner_knows_is_asked(tool, tmp_path):
     assert "rest-last" in error and "rest-first" in error and not out.exists()
 
 
-def test_the_two_orders_of_streams_differ(tool, tmp_path):
-    found = []
-    for order in ("rest-last", "rest-first"):
-        subject = tmp_path / f"{order}.safetensors"
-        tool.run("import", GOLDEN / "variants/streams_inc_patched/checkpoint.pth", "--data", SUBJ01, "--streams-order", order, "-o", subject)
-        tool.run("predict", PICTURES[0], *DINOV2, "--subject", subject, "-o", tmp_path / "found.npy")
-        found.append(np.load(tmp_path / "found.npy"))
-    assert np.abs(found[0] - found[1]).max() > 0.1
+def test_streams_whose_rest_stands_first(tool, tmp_path):
+    """The golden model with its queries in the other order, imported as such, is the golden model."""
+    def turn(model):
+        model["query_embed.weight"] = model["query_embed.weight"][[7, *range(7), 15, *range(8, 15)]]
+    folder = GOLDEN / "variants/streams_inc_patched"
+    checkpoint, subject = tmp_path / "checkpoint.pth", tmp_path / "subject.safetensors"
+    edit_checkpoint(folder / "checkpoint.pth", checkpoint, change=turn)
+    tool.run("import", checkpoint, "--data", SUBJ01, "--streams-order", "rest-first", "-o", subject)
+    tool.run("predict", *PICTURES, *DINOV2, "--subject", subject, "-o", tmp_path / "found.npy")
+    want = np.concatenate([np.load(folder / f"expected/{h}_pred.npy") for h in ("lh", "rh")], axis=1)
+    assert np.abs(np.load(tmp_path / "found.npy") - want).max() <= PREDICTION_TOLERANCE
+
+
+def test_the_maps_of_spatial_feature_are_the_learned_ones(tool, tmp_path):
+    """Each the softmax of its query's row, whatever the picture."""
+    folder, subject = GOLDEN / "variants/spatial_rois", tmp_path / "subject.safetensors"
+    tool.run("import", folder / "checkpoint.pth", "--data", SUBJ01, "-o", subject)
+    learned = np.exp(read_pth(folder / "checkpoint.pth")["model"]["spatial_embed.weight"].astype(float))
+    want = (learned / learned.sum(axis=1, keepdims=True)).reshape(2, 25, 31, 31).swapaxes(0, 1)
+    for picture in PICTURES:
+        tool.run("attention", picture, "--roi", "all", *DINOV2, "--subject", subject, "-o", tmp_path / "maps.npy")
+        assert np.abs(np.load(tmp_path / "maps.npy") - want).max() <= ATTENTION_TOLERANCE
 
 
 def test_a_learned_position_without_its_table_is_refused(tool, tmp_path):

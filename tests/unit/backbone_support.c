@@ -77,50 +77,6 @@ void check_feature_sample(const char *path, size_t image, size_t images, const f
 
 /* --- weights ------------------------------------------------------------------------------------------------------ */
 
-weights take_weights(const char *path)
-{
-    weights it = {.count = 0};
-    be_tensor_file *file;
-    be_error error;
-    assert_ok(be_tensor_file_open(path, &file, &error), &error);
-    it.count = be_tensor_file_count(file);
-    assert_in_range(it.count, 1, MOST_WEIGHTS);
-    for (size_t i = 0; i < it.count; i++) {
-        const be_tensor *tensor = be_tensor_file_at(file, i);
-        float *data = malloc(tensor->count * sizeof *data + 1);
-        assert_non_null(data);
-        assert_ok(be_tensor_file_read_f32(file, tensor, data, &error), &error);
-        it.tensors[i] = (be_tensor_source){strdup(tensor->name), BE_DTYPE_F32, tensor->n_dims, {0}, data};
-        memcpy(it.tensors[i].shape, tensor->shape, sizeof tensor->shape);
-    }
-    be_tensor_file_close(file);
-    return it;
-}
-
-void free_weights(weights *it)
-{
-    for (size_t i = 0; i < it->count; i++) {
-        free((void *)(uintptr_t)it->tensors[i].name);
-        free((void *)(uintptr_t)it->tensors[i].data);
-    }
-}
-
-be_tensor_source *weight_named(weights *it, const char *name)
-{
-    for (size_t i = 0; i < it->count; i++) {
-        if (strcmp(it->tensors[i].name, name) == 0)
-            return &it->tensors[i];
-    }
-    fail_msg("there is no tensor %s", name);
-    return NULL;
-}
-
-void write_weights(const weights *it, const char *path)
-{
-    be_error error;
-    assert_ok(be_safetensors_write(path, it->tensors, it->count, NULL, 0, &error), &error);
-}
-
 static bool is_one_of(const char *name, const char *const *names)
 {
     for (; *names; names++) {

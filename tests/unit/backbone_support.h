@@ -3,6 +3,7 @@
 #define BRAINENC_TESTS_BACKBONE_SUPPORT_H
 
 #include "tests/unit/model_support.h"
+#include "tests/unit/weights.h"
 
 #include "core/files/tensor_file.h"
 
@@ -33,17 +34,6 @@ void run_backbone(const be_backbone *backbone, const char *isa, const be_image *
  * of them, are [token][channel]. */
 void check_feature_sample(const char *path, size_t image, size_t images, const float *features, size_t rows, size_t columns,
                           size_t channels);
-
-/* All tensors of a file, to be changed and written again. */
-enum { MOST_WEIGHTS = 640 };
-typedef struct weights {
-    be_tensor_source tensors[MOST_WEIGHTS]; /* float32; names and data of their own */
-    size_t count;
-} weights;
-weights take_weights(const char *path);
-void free_weights(weights *it);
-be_tensor_source *weight_named(weights *it, const char *name);
-void write_weights(const weights *it, const char *path);
 
 /* Leaves each tensor out in turn, and makes each a row of one value less: a file for these taps must then be refused by the tensor's
  * name. Without the tensor `mark` it is no backbone known here. One that is named in `unneeded` (ended by NULL) is not

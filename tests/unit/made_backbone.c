@@ -1,60 +1,17 @@
 #include "tests/unit/made_backbone.h"
 
-#include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
-
-#include "tests/unit/random.h"
-
-#define SHAPE(...) sizeof((size_t[]){__VA_ARGS__}) / sizeof(size_t), (const size_t[]){__VA_ARGS__}
-
-/* A tensor of noise, or of no data when `random` is NULL. */
-static void add(weights *it, uint32_t *random, size_t n_dims, const size_t *shape, const char *format, ...)
-    __attribute__((format(printf, 5, 6)));
-static void add(weights *it, uint32_t *random, size_t n_dims, const size_t *shape, const char *format, ...)
-{
-    char name[128];
-    size_t count = 1;
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(name, sizeof name, format, arguments);
-    va_end(arguments);
-    assert_true(it->count < MOST_WEIGHTS);
-    be_tensor_source *tensor = &it->tensors[it->count++];
-    *tensor = (be_tensor_source){.name = strdup(name), .dtype = BE_DTYPE_F32, .n_dims = n_dims};
-    for (size_t d = 0; d < n_dims; d++)
-        count *= tensor->shape[d] = shape[d];
-    if (!random)
-        return;
-    float *data = malloc(count * sizeof *data), size = n_dims == 2 ? 1 / sqrtf((float)shape[1]) : 1;
-    assert_non_null(data);
-    for (size_t i = 0; i < count; i++)
-        data[i] = size * next_uniform(random);
-    tensor->data = data;
-}
-
-static void add_layer(weights *it, uint32_t *random, const char *block, const char *name, size_t rows, size_t columns)
-{
-    add(it, random, SHAPE(rows, columns), "%s%s.weight", block, name);
-    add(it, random, SHAPE(rows), "%s%s.bias", block, name);
-}
-
-static void add_norm(weights *it, uint32_t *random, const char *block, const char *name, size_t width)
-{
-    add(it, random, SHAPE(width), "%s%s.weight", block, name);
-    add(it, random, SHAPE(width), "%s%s.bias", block, name);
-}
 
 weights make_dinov2(const sizes *s, uint32_t *random)
 {
     weights it = {.count = 0};
     size_t c = s->width;
-    add(&it, random, SHAPE(1, 1, c), "cls_token");
-    add(&it, random, SHAPE(1, 1 + s->grid * s->grid, c), "pos_embed");
-    add(&it, random, SHAPE(c, 3, s->patch, s->patch), "patch_embed.proj.weight");
-    add(&it, random, SHAPE(c), "patch_embed.proj.bias");
+    add_weight(&it, random, SHAPE(1, 1, c), "cls_token");
+    add_weight(&it, random, SHAPE(1, 1 + s->grid * s->grid, c), "pos_embed");
+    add_weight(&it, random, SHAPE(c, 3, s->patch, s->patch), "patch_embed.proj.weight");
+    add_weight(&it, random, SHAPE(c), "patch_embed.proj.bias");
     if (s->registers)
-        add(&it, random, SHAPE(1, s->registers, c), "register_tokens");
+        add_weight(&it, random, SHAPE(1, s->registers, c), "register_tokens");
     add_norm(&it, random, "", "norm", c);
     for (size_t i = 0; i < s->depth; i++) {
         char block[32];
@@ -65,8 +22,8 @@ weights make_dinov2(const sizes *s, uint32_t *random)
         add_layer(&it, random, block, "attn.proj", c, c);
         add_layer(&it, random, block, s->gated ? "mlp.w12" : "mlp.fc1", s->gated ? 2 * s->hidden : s->hidden, c);
         add_layer(&it, random, block, s->gated ? "mlp.w3" : "mlp.fc2", c, s->hidden);
-        add(&it, random, SHAPE(c), "%sls1.gamma", block);
-        add(&it, random, SHAPE(c), "%sls2.gamma", block);
+        add_weight(&it, random, SHAPE(c), "%sls1.gamma", block);
+        add_weight(&it, random, SHAPE(c), "%sls2.gamma", block);
     }
     return it;
 }
@@ -75,10 +32,10 @@ weights make_clip(const sizes *s)
 {
     weights it = {.count = 0};
     size_t c = s->width;
-    add(&it, NULL, SHAPE(c), "visual.class_embedding");
-    add(&it, NULL, SHAPE(1 + s->grid * s->grid, c), "visual.positional_embedding");
-    add(&it, NULL, SHAPE(c, 3, s->patch, s->patch), "visual.conv1.weight");
-    add(&it, NULL, SHAPE(c, s->channels), "visual.proj");
+    add_weight(&it, NULL, SHAPE(c), "visual.class_embedding");
+    add_weight(&it, NULL, SHAPE(1 + s->grid * s->grid, c), "visual.positional_embedding");
+    add_weight(&it, NULL, SHAPE(c, 3, s->patch, s->patch), "visual.conv1.weight");
+    add_weight(&it, NULL, SHAPE(c, s->channels), "visual.proj");
     add_norm(&it, NULL, "visual.", "ln_pre", c);
     add_norm(&it, NULL, "visual.", "ln_post", c);
     for (size_t i = 0; i < s->depth; i++) {
@@ -86,8 +43,8 @@ weights make_clip(const sizes *s)
         snprintf(block, sizeof block, "visual.transformer.resblocks.%zu.", i);
         add_norm(&it, NULL, block, "ln_1", c);
         add_norm(&it, NULL, block, "ln_2", c);
-        add(&it, NULL, SHAPE(3 * c, c), "%sattn.in_proj_weight", block);
-        add(&it, NULL, SHAPE(3 * c), "%sattn.in_proj_bias", block);
+        add_weight(&it, NULL, SHAPE(3 * c, c), "%sattn.in_proj_weight", block);
+        add_weight(&it, NULL, SHAPE(3 * c), "%sattn.in_proj_bias", block);
         add_layer(&it, NULL, block, "attn.out_proj", c, c);
         add_layer(&it, NULL, block, "mlp.c_fc", s->hidden, c);
         add_layer(&it, NULL, block, "mlp.c_proj", c, s->hidden);

@@ -4,21 +4,11 @@
 
 pieces take_apart(void)
 {
-    pieces it = {0};
+    pieces it = {.all = take_weights(scratch("good.safetensors"))};
     be_tensor_file *file;
     be_error error;
     const char *text;
     assert_ok(be_tensor_file_open(scratch("good.safetensors"), &file, &error), &error);
-    it.n_tensors = be_tensor_file_count(file);
-    assert_in_range(it.n_tensors, 10, MOST_TENSORS);
-    for (size_t i = 0; i < it.n_tensors; i++) {
-        const be_tensor *tensor = be_tensor_file_at(file, i);
-        void *data = malloc(tensor->count * be_dtype_size(tensor->dtype) + 1);
-        assert_non_null(data);
-        assert_ok(be_tensor_file_read(file, tensor, data, &error), &error);
-        it.tensors[i] = (be_tensor_source){strdup(tensor->name), tensor->dtype, tensor->n_dims, {0}, data};
-        memcpy(it.tensors[i].shape, tensor->shape, sizeof tensor->shape);
-    }
     assert_true(be_value_text(be_value_get(be_tensor_file_root(file), BE_SUBJECT_METADATA_KEY), &text));
     it.root = cJSON_Parse(text);
     assert_non_null(it.root);
@@ -28,21 +18,8 @@ pieces take_apart(void)
 
 void free_pieces(pieces *it)
 {
-    for (size_t i = 0; i < it->n_tensors; i++) {
-        free((void *)(uintptr_t)it->tensors[i].name);
-        free((void *)(uintptr_t)it->tensors[i].data);
-    }
+    free_weights(&it->all);
     cJSON_Delete(it->root);
-}
-
-be_tensor_source *tensor_named(pieces *it, const char *name)
-{
-    for (size_t i = 0; i < it->n_tensors; i++) {
-        if (strcmp(it->tensors[i].name, name) == 0)
-            return &it->tensors[i];
-    }
-    fail_msg("there is no tensor %s", name);
-    return NULL;
 }
 
 void refuse_file(const char *path, be_status status, const char *part)
@@ -60,7 +37,7 @@ void refuse_metadata(const pieces *it, const char *metadata, be_status status, c
     be_error error;
     const be_text_pair pairs[] = {{BE_SUBJECT_METADATA_KEY, metadata}};
     const char *path = scratch("bad.safetensors");
-    assert_ok(be_safetensors_write(path, it->tensors, it->n_tensors, pairs, metadata != NULL, &error), &error);
+    assert_ok(be_safetensors_write(path, it->all.tensors, it->all.count, pairs, metadata != NULL, &error), &error);
     refuse_file(path, status, part);
 }
 

@@ -3,15 +3,13 @@
 #define BRAINENC_TESTS_SUBJECT_PIECES_H
 
 #include "tests/unit/model_support.h"
+#include "tests/unit/weights.h"
 
 #include <cjson/cJSON.h>
 
-enum { MOST_TENSORS = 64 };
-
 /* A subject file's tensors and metadata, to be changed and written again. */
 typedef struct pieces {
-    be_tensor_source tensors[MOST_TENSORS];
-    size_t n_tensors;
+    weights all;
     cJSON *root;
 } pieces;
 
@@ -19,7 +17,6 @@ typedef struct pieces {
 int make_good_file(void **state);
 pieces take_apart(void);
 void free_pieces(pieces *it);
-be_tensor_source *tensor_named(pieces *it, const char *name);
 
 /* Opens a file that must be refused; the sentence begins with its path and holds `part`. */
 void refuse_file(const char *path, be_status status, const char *part);

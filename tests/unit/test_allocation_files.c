@@ -4,6 +4,9 @@
 #include "core/answer/maps.h"
 #include "core/files/config_json.h"
 #include "core/files/torch_writer.h"
+#include "core/image/hdf5_images.h"
+
+#include <hdf5.h>
 
 /* --- files -------------------------------------------------------------------------------------------------------- */
 
@@ -132,6 +135,48 @@ static void test_pictures(void **state)
     }
 }
 
+static char stimuli[1024];
+
+/* Two packed pictures of 4 x 4 pixels under a name of their own. */
+static void write_hdf5(void)
+{
+    static const hsize_t shape[4] = {2, 4, 4, 3}, chunk[4] = {1, 4, 4, 3};
+    static const uint8_t pixels[2 * 4 * 4 * 3] = {1, 2, 3};
+    snprintf(stimuli, sizeof stimuli, "%s", scratch("stimuli.h5"));
+    hid_t file = H5Fcreate(stimuli, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), space = H5Screate_simple(4, shape, NULL);
+    hid_t properties = H5Pcreate(H5P_DATASET_CREATE);
+    assert_true(H5Pset_chunk(properties, 4, chunk) >= 0 && H5Pset_deflate(properties, 6) >= 0);
+    hid_t dataset = H5Dcreate2(file, "stimuli", H5T_STD_U8LE, space, H5P_DEFAULT, properties, H5P_DEFAULT);
+    assert_true(H5Dwrite(dataset, H5T_NATIVE_UINT8, H5S_ALL, H5S_ALL, H5P_DEFAULT, pixels) >= 0);
+    assert_true(H5Dclose(dataset) >= 0 && H5Pclose(properties) >= 0 && H5Sclose(space) >= 0 && H5Fclose(file) >= 0);
+}
+
+static be_status read_hdf5(be_error *error)
+{
+    be_hdf5_images *images;
+    be_image image = {0};
+    be_status status = be_hdf5_images_open(stimuli, NULL, BE_DEFAULT_PIXELS, &images, error);
+    if (status != BE_OK)
+        return status;
+    status = be_hdf5_images_read(images, 1, &image, error);
+    be_image_free(&image);
+    be_hdf5_images_close(images);
+    return status;
+}
+
+static void no_file_is_open(void)
+{
+    assert_int_equal(H5Fget_obj_count((hid_t)H5F_OBJ_ALL, H5F_OBJ_ALL), 0);
+}
+
+static void test_hdf5(void **state)
+{
+    (void)state;
+    write_hdf5();
+    fail_each("reading HDF5", read_hdf5, no_file_is_open);
+    no_file_is_open();
+}
+
 /* --- maps over pictures ------------------------------------------------------------------------------------------- */
 
 static be_status draw_map(be_error *error)
@@ -160,7 +205,7 @@ static void test_maps(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_files), cmocka_unit_test(test_reading_json), cmocka_unit_test(test_pictures),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_files), cmocka_unit_test(test_reading_json), cmocka_unit_test(test_pictures), cmocka_unit_test(test_hdf5),
                                        cmocka_unit_test(test_maps)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* Import of checkpoints: what is taken over, and everything this version cannot compute refused by name. */
 #include "tests/unit/model_support.h"
+#include "tests/unit/weights.h"
 
 #include <stdio.h>
 #include <sys/stat.h>
@@ -7,11 +8,10 @@
 
 #include "core/files/torch_writer.h"
 
-enum { MOST_TENSORS = 64, PREFIX = 6 /* "model." */ };
+enum { PREFIX = 6 /* "model." */ };
 
 /* The tensors of the golden checkpoint, by their names in the model. */
-static be_tensor_source tensors[MOST_TENSORS];
-static size_t n_tensors;
+static weights all;
 
 #define TEXT(letters) {BE_VALUE_TEXT, {.text = {letters, sizeof letters - 1}}}
 #define INTEGER(value) {BE_VALUE_INT, {.integer = value}}
@@ -30,42 +30,20 @@ enum { N_SETTINGS = sizeof golden_settings / sizeof *golden_settings };
 static int open_fixture(void **state)
 {
     (void)state;
-    be_tensor_file *file;
-    be_error error;
-    assert_ok(be_tensor_file_open(golden(GOLDEN_CHECKPOINT), &file, &error), &error);
-    n_tensors = be_tensor_file_count(file);
-    assert_in_range(n_tensors, 10, MOST_TENSORS);
-    for (size_t i = 0; i < n_tensors; i++) {
-        const be_tensor *tensor = be_tensor_file_at(file, i);
-        float *data = malloc(tensor->count * sizeof *data + 1);
-        assert_non_null(data);
-        assert_ok(be_tensor_file_read_f32(file, tensor, data, &error), &error);
-        assert_int_equal(strncmp(tensor->name, "model.", PREFIX), 0);
-        tensors[i] = (be_tensor_source){strdup(tensor->name + PREFIX), BE_DTYPE_F32, tensor->n_dims, {0}, data};
-        memcpy(tensors[i].shape, tensor->shape, sizeof tensor->shape);
+    all = take_weights(golden(GOLDEN_CHECKPOINT));
+    for (size_t i = 0; i < all.count; i++) {
+        char *name = (char *)(uintptr_t)all.tensors[i].name;
+        assert_int_equal(strncmp(name, "model.", PREFIX), 0);
+        memmove(name, name + PREFIX, strlen(name + PREFIX) + 1);
     }
-    be_tensor_file_close(file);
     return 0;
 }
 
 static int close_fixture(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < n_tensors; i++) {
-        free((void *)(uintptr_t)tensors[i].name);
-        free((void *)(uintptr_t)tensors[i].data);
-    }
+    free_weights(&all);
     return 0;
-}
-
-static be_tensor_source *tensor_named(const char *name)
-{
-    for (size_t i = 0; i < n_tensors; i++) {
-        if (strcmp(tensors[i].name, name) == 0)
-            return &tensors[i];
-    }
-    fail_msg("the golden checkpoint has no %s", name);
-    return NULL;
 }
 
 /* Writes a checkpoint with the golden settings, of which `name` has another value, or none at all (`value` NULL). */
@@ -87,7 +65,7 @@ static const char *write_checkpoint(const char *name, const be_value *value)
     }
     if (name && value && !found)
         settings[count++] = (be_torch_setting){name, *value};
-    assert_ok(be_torch_write(scratch("checkpoint.pth"), tensors, n_tensors, settings, count, &error), &error);
+    assert_ok(be_torch_write(scratch("checkpoint.pth"), all.tensors, all.count, settings, count, &error), &error);
     return scratch("checkpoint.pth");
 }
 
@@ -218,18 +196,18 @@ static void test_settings_that_are_missing(void **state)
 static void test_missing_tensors(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < n_tensors; i++) {
-        const char *name = tensors[i].name;
+    for (size_t i = 0; i < all.count; i++) {
+        const char *name = all.tensors[i].name;
         bool unused = strstr(name, ".self_attn.") || strstr(name, ".norm2.") || strstr(name, ".memory_proj.") ||
                       strstr(name, "layers.0.norm1.weight") || strncmp(name, "transformer.encoder", 19) == 0;
         char part[256];
         snprintf(part, sizeof part, "'model.%s'", name);
-        tensors[i].name = "transformer.something_else";
+        all.tensors[i].name = "transformer.something_else";
         if (unused)
             be_subject_close(accept(write_checkpoint(NULL, NULL), NULL, false));
         else
             refuse(NULL, NULL, BE_ERROR_FORMAT, part);
-        tensors[i].name = name;
+        all.tensors[i].name = name;
     }
 }
 
@@ -245,7 +223,7 @@ static void test_wrong_shapes(void **state)
         {"transformer.decoder.layers.0.multihead_attn.in_proj_weight", 96, 96, "in_proj_weight"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        be_tensor_source *tensor = tensor_named(cases[i].name), before = *tensor;
+        be_tensor_source *tensor = weight_named(&all, cases[i].name), before = *tensor;
         tensor->n_dims = 2;
         tensor->shape[0] = cases[i].rows;
         tensor->shape[1] = cases[i].columns;

@@ -126,10 +126,33 @@ static void test_a_query_a_vertex(void **state)
     check_rows(true);
 }
 
+static void test_wrong_shapes(void **state)
+{
+    (void)state;
+    static const struct { size_t width, left, right; const char *part; } cases[] = {
+        {WIDTH, LEFT + 1, RIGHT, "'m.lh_embed.0.weight'"}, {WIDTH, LEFT, RIGHT - 1, "'m.rh_embed.0.weight'"},
+        {WIDTH + 1, LEFT, RIGHT, "'m.lh_embed.0.weight' has the wrong shape, expected [5][38]"},
+    };
+    weights all;
+    be_tensor_file *file;
+    be_error error;
+    draw(&all);
+    be_readout_free(load(&all, false, NULL));
+    assert_ok(be_tensor_file_open(scratch("readout.safetensors"), &file, &error), &error);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        be_readout *readout = NULL;
+        assert_error(be_readout_load(file, "m.", cases[i].width, cases[i].left, cases[i].right, NULL, &readout, &error),
+                     BE_ERROR_FORMAT, &error, cases[i].part);
+        assert_null(readout);
+    }
+    be_tensor_file_close(file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lists), cmocka_unit_test(test_lists_of_bf16_weights), cmocka_unit_test(test_a_query_a_vertex),
+        cmocka_unit_test(test_wrong_shapes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

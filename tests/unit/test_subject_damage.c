@@ -12,10 +12,10 @@ static void test_missing_tensors(void **state)
 {
     (void)state;
     pieces all = take_apart();
-    for (size_t i = 0; i < all.n_tensors; i++) {
-        const char *name = all.tensors[i].name;
+    for (size_t i = 0; i < all.all.count; i++) {
+        const char *name = all.all.tensors[i].name;
         pieces it = take_apart();
-        be_tensor_source *tensor = tensor_named(&it, name);
+        be_tensor_source *tensor = weight_named(&it.all, name);
         free((void *)(uintptr_t)tensor->name);
         tensor->name = strdup("of-no-use");
         /* LN1 of the zero state is its bias: its gain is never read */
@@ -48,7 +48,7 @@ static void test_wrong_shapes(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         pieces it = take_apart();
-        be_tensor_source *tensor = tensor_named(&it, cases[i].name);
+        be_tensor_source *tensor = weight_named(&it.all, cases[i].name);
         tensor->n_dims = cases[i].n_dims;
         memset(tensor->shape, 0, sizeof tensor->shape);
         memcpy(tensor->shape, cases[i].shape, sizeof cases[i].shape);
@@ -61,7 +61,7 @@ static void test_wrong_elements(void **state)
 {
     (void)state;
     pieces it = take_apart();
-    be_tensor_source *masks = tensor_named(&it, "masks.rh"), *index = tensor_named(&it, "fsaverage.lh");
+    be_tensor_source *masks = weight_named(&it.all, "masks.rh"), *index = weight_named(&it.all, "fsaverage.lh");
     uint8_t *mask = (uint8_t *)(uintptr_t)masks->data;
     int32_t *vertex = (int32_t *)(uintptr_t)index->data;
     mask[2 * GOLDEN_RIGHT + 17] = 2;
@@ -86,7 +86,7 @@ static void test_vertices_out_of_nothing(void **state)
 {
     (void)state;
     pieces it = take_apart();
-    be_tensor_source *masks = tensor_named(&it, "masks.lh");
+    be_tensor_source *masks = weight_named(&it.all, "masks.lh");
     cJSON_ReplaceItemInObject(it.root, "rois", cJSON_CreateArray());
     masks->shape[0] = 0;
     masks->shape[1] = UINT32_MAX;
@@ -102,11 +102,11 @@ static void test_no_fsaverage_index(void **state)
     be_error error;
     pieces it = take_apart();
     cJSON_ReplaceItemInObject(it.root, "fsaverage", cJSON_Parse("{\"lh\": 0, \"rh\": 0}"));
-    tensor_named(&it, "fsaverage.lh")->shape[0] = 0;
+    weight_named(&it.all, "fsaverage.lh")->shape[0] = 0;
     char *metadata = cJSON_PrintUnformatted(it.root);
     const be_text_pair pair = {"brainenc", metadata};
     const char *path = scratch("bare.safetensors");
-    assert_ok(be_safetensors_write(path, it.tensors, it.n_tensors, &pair, 1, &error), &error);
+    assert_ok(be_safetensors_write(path, it.all.tensors, it.all.count, &pair, 1, &error), &error);
     assert_ok(be_subject_open(path, &subject, &error), &error);
     assert_null(be_subject_fsaverage(subject, BE_LEFT));
     assert_null(be_subject_fsaverage(subject, BE_RIGHT));

@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "core/subject/subject_format.h"
+
 /* --- what is in it ------------------------------------------------------------------------------------------------ */
 
 static bool holds(const unsigned char *bytes, size_t size, const char *text)
@@ -135,7 +137,7 @@ static void test_wrong_values(void **state)
         {"encoder", "\"convolution\"", BE_ERROR_UNSUPPORTED, "encoder_arch 'convolution'"},
         {"encoder", "\"linear\"", BE_ERROR_FORMAT, "queries are 50, its readout rois_all has 1"},
         {"encoder", "\"spatial_feature\"", BE_ERROR_FORMAT, "spatial_embed.weight"},
-        {"encoder", "\"custom_transformer\"", BE_ERROR_FORMAT, "cross_attn.k_proj.weight"},
+        {"encoder", "\"custom_transformer\"", BE_ERROR_FORMAT, "cross_attn.q_proj.weight"},
         {"readout", "\"voxels\"", BE_ERROR_FORMAT, "queries are 50, its readout voxels has 620"},
         {"readout", "\"gyri\"", BE_ERROR_UNSUPPORTED, "readout_res 'gyri'"},
         {"readout", "\"streams_inc\"", BE_ERROR_ARGUMENT, "--streams-order"},
@@ -161,6 +163,13 @@ static void test_wrong_values(void **state)
          "an ensemble needs the tensors 'validation.lh'"},
         {"members", "[5]", BE_ERROR_FORMAT, "'validation'"},
         {"rois", "[]", BE_ERROR_FORMAT, "masks.lh"},
+        {"storage", "\"f16\"", BE_ERROR_FORMAT, "'storage'"},
+        {"storage", "16", BE_ERROR_FORMAT, "'storage'"},
+        {"storage", "\"bf16\"", BE_ERROR_FORMAT, "storage is bf16, tensor 'members.0.lh_embed.0.weight' is F32"},
+        {"training_set", "[]", BE_ERROR_FORMAT, "'training_set'"},
+        {"members.0.checkpoint_date", "20250301", BE_ERROR_FORMAT, "'checkpoint_date'"},
+        {"members.0.checkpoint_date", "\"yesterday!\"", BE_ERROR_FORMAT, "'checkpoint_date'"},
+        {"members.0.checkpoint_date", "\"2025-03-01T00:00\"", BE_ERROR_FORMAT, "'checkpoint_date'"},
         {"rois.23.name", "\"\"", BE_ERROR_FORMAT, "'rois'"},
         {"fsaverage", "{\"lh\": 163842, \"rh\": 5}", BE_ERROR_FORMAT, "fsaverage.rh"},
     };
@@ -172,6 +181,43 @@ static void test_wrong_values(void **state)
         refuse_pieces(&it, cases[i].status, cases[i].part);
         free_pieces(&it);
     }
+}
+
+static be_subject *open_pieces(const pieces *it)
+{
+    be_subject *subject;
+    be_error error;
+    char *metadata = cJSON_PrintUnformatted(it->root);
+    const be_text_pair pair = {BE_SUBJECT_METADATA_KEY, metadata};
+    assert_ok(be_safetensors_write(scratch("changed.safetensors"), it->tensors, it->n_tensors, &pair, 1, &error), &error);
+    assert_ok(be_subject_open(scratch("changed.safetensors"), &subject, &error), &error);
+    free(metadata);
+    return subject;
+}
+
+/* What a file says of its training, and one that says nothing. */
+static void test_what_a_file_may_do_without(void **state)
+{
+    (void)state;
+    static const char *const fields[] = {"storage", "training_set", "members.0.checkpoint_date"};
+    pieces it = take_apart();
+    cJSON_ReplaceItemInObject(holder(it.root, "members.0.x"), "checkpoint_date", cJSON_CreateString("2025-03-01"));
+    be_subject *subject = open_pieces(&it);
+    const be_subject_info *info = be_subject_get_info(subject);
+    assert_string_equal(info->storage, "f32");
+    assert_string_equal(info->training_set, "NSD (Algonauts 2023), subj01");
+    assert_string_equal(info->member[0].date, "2025-03-01");
+    assert_string_equal(info->date, "2025-03-01");
+    be_subject_close(subject);
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        cJSON_DeleteItemFromObject(holder(it.root, fields[i]), last_part(fields[i]));
+    subject = open_pieces(&it);
+    info = be_subject_get_info(subject);
+    assert_string_equal(info->storage, "f32");
+    assert_string_equal(info->training_set, "");
+    assert_string_equal(info->date, "");
+    be_subject_close(subject);
+    free_pieces(&it);
 }
 
 static void test_no_json(void **state)
@@ -198,7 +244,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_paths_and_names), cmocka_unit_test(test_metadata),
         cmocka_unit_test(test_missing_fields),     cmocka_unit_test(test_wrong_types),
-        cmocka_unit_test(test_wrong_values),       cmocka_unit_test(test_no_json),
+        cmocka_unit_test(test_wrong_values),       cmocka_unit_test(test_what_a_file_may_do_without),
+        cmocka_unit_test(test_no_json),
     };
     return cmocka_run_group_tests(tests, make_good_file, NULL);
 }
