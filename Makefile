@@ -49,10 +49,13 @@ Q := $(if $(V),,@)
 say = $(if $(V),@true,@printf '  %-7s %s\n' $(1) $(2))
 
 # One kernel file an instruction set, with flags of its own; chosen at run time from CPUID.
+# AddressSanitizer of gcc 12, when it watches for use after return, may give a frame of 64-byte variables an address that is no
+# multiple of 64: a store to them then crashes.
+ASAN_VECTOR := $(if $(findstring address,$(SANITIZER)),--param asan-use-after-return=0)
 VECTOR := -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math -Wno-psabi
 $(BUILD)/core/compute/kernels_generic.o: private CFLAGS_FILE := $(VECTOR)
 $(BUILD)/core/compute/kernels_avx2.o:    private CFLAGS_FILE := $(VECTOR) -mavx2 -mfma -mf16c
-$(BUILD)/core/compute/kernels_avx512.o:  private CFLAGS_FILE := $(VECTOR) -mavx512f -mavx512vl -mavx512dq -mavx512bw -mfma -mprefer-vector-width=512
+$(BUILD)/core/compute/kernels_avx512.o:  private CFLAGS_FILE := $(VECTOR) -mavx512f -mavx512vl -mavx512dq -mavx512bw -mfma -mprefer-vector-width=512 $(ASAN_VECTOR)
 # Transforms and pooling want their loops unrolled and in vectors; those of every processor are wide enough.
 $(BUILD)/core/compute/convolution.o $(BUILD)/core/compute/winograd.o: private CFLAGS_FILE := $(VECTOR)
 

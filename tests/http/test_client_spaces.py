@@ -10,28 +10,18 @@ from support import noise, tool_support
 ON_FSAVERAGE = ["--space", "fsaverage"]
 
 
-@pytest.fixture(autouse=True)
-def without_proxy(monkeypatch):
-    monkeypatch.setenv("no_proxy", "*")
-
-
-@pytest.fixture(scope="module")
-def local(demo):
-    return ["--backbone", demo / "dinov2_demo_pretrain.pth", "--subject", demo / "subj01.safetensors"]
-
-
 @pytest.mark.parametrize("more", [[], ON_FSAVERAGE, ["--rois", "FBA,rest"], [*ON_FSAVERAGE, "--rois", "FBA,rest"]])
 @pytest.mark.parametrize("output", ["out.npy", "out.json", "out.func.gii"])
-def test_the_results_are_those_of_a_local_run(local, demo_daemon, tmp_path, output, more):
-    results = run_both(tmp_path, [A, B], local, ["--server", address(demo_daemon)], *more, output=output)
+def test_the_results_are_those_of_a_local_run(demo_model, demo_daemon, tmp_path, output, more):
+    results = run_both(tmp_path, [A, B], demo_model, ["--server", address(demo_daemon)], *more, output=output)
     here, there = ({name: same_but_for_times(data.decode("latin1")) for name, data in files.items()} for files in results)
     assert here == there and len(there) == (1 if output == "out.json" else 2)
 
 
-def test_a_picture_that_is_refused_is_nan_in_gifti(local, demo_daemon, tmp_path):
+def test_a_picture_that_is_refused_is_nan_in_gifti(demo_model, demo_daemon, tmp_path):
     (tmp_path / "broken.png").write_bytes(noise(1)[:60])
-    here, there = run_both(tmp_path, [A, tmp_path / "broken.png"], local, ["--server", address(demo_daemon)], "--on-error", "nan",
-                           output="out.func.gii", code=PARTIAL)
+    here, there = run_both(tmp_path, [A, tmp_path / "broken.png"], demo_model, ["--server", address(demo_daemon)],
+                           "--on-error", "nan", output="out.func.gii", code=PARTIAL)
     assert here == there and np.isnan(tool_support.read_gifti(there["out.lh.func.gii"]).arrays[1]).all()
 
 
@@ -44,7 +34,7 @@ def test_gifti_takes_one_subject(start, demo_settings, tmp_path):
     assert tool_support.read_gifti((tmp_path / "out.rh.func.gii").read_bytes()).meta["subject"] == "two"
 
 
-def test_a_server_that_does_not_know_the_places(start, demo, local, tmp_path):
+def test_a_server_that_does_not_know_the_places(start, demo, demo_model, tmp_path):
     path = tmp_path / "bare.safetensors"
     tool_support.rewrite_subject(demo / "subj01.safetensors", path, tool_support.without_fsaverage)
     daemon = start(subjects=[{"name": "subj01", "weights": str(path), "backbone": "demo"}])
@@ -52,7 +42,7 @@ def test_a_server_that_does_not_know_the_places(start, demo, local, tmp_path):
         sentence = TOOL.refuses(DATA, "predict", A, "--server", address(daemon), *ON_FSAVERAGE, "-o", tmp_path / output)
         assert "subj01" in sentence and "index" in sentence
     (tmp_path / "files").mkdir()
-    here, there = run_both(tmp_path / "files", [A], [*local[:3], path], ["--server", address(daemon)], output="out.func.gii")
+    here, there = run_both(tmp_path / "files", [A], [*demo_model[:3], path], ["--server", address(daemon)], output="out.func.gii")
     assert here == there and "own" in tool_support.read_gifti(there["out.lh.func.gii"]).about_index
 
 
