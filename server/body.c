@@ -81,22 +81,6 @@ static be_status add_texts(request *it, const cJSON *image, const cJSON *images,
     return BE_OK;
 }
 
-/* A tree of JSON is far larger than its text when there are many small values in it: what is not text is counted first. */
-static bool has_few_values(const unsigned char *text, size_t size, size_t most)
-{
-    bool in_text = false;
-    size_t count = 0;
-    for (size_t i = 0; i < size && count <= most; i++) {
-        if (in_text && text[i] == '\\')
-            i++;
-        else if (text[i] == '"')
-            in_text = !in_text;
-        else if (!in_text && memchr(",:[{", text[i], 4))
-            count++;
-    }
-    return count <= most;
-}
-
 /* Each key once, and none that means nothing: a parameter put here by mistake would be passed over in silence. */
 static be_status check_keys(const cJSON *root, be_error *error)
 {
@@ -140,7 +124,7 @@ static be_status read_json(request *it, const body_limits *limits, be_error *err
     be_status status;
     it->n_parts = 0;
     cJSON *root = NULL;
-    if (!has_few_values(body.bytes, body.size, 2 * limits->images + 16))
+    if (!be_json_has_few_values((const char *)body.bytes, body.size, 2 * limits->images + 16))
         status = be_fail(error, BE_ERROR_LIMIT, "the JSON body holds more than %zu images can need", limits->images);
     else
         status = be_json_parse((const char *)body.bytes, body.size, "the body", &root, error);

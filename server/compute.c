@@ -20,61 +20,96 @@ static bool has_failed(const request *it)
     return it->answer.status != 0;
 }
 
+/* A held prediction is asked again only for single heads of ROIs' maps, of which it holds the mean. */
+static bool needs_prediction(const request *it)
+{
+    return it->kind != REQUEST_HELD_ATTENTION ||
+           (it->query.heads && !engine_subject_info(it->engine, it->query.subjects[0])->by_vertex);
+}
+
 /* --- reading -------------------------------------------------------------------------------------- */
 
+/* Nothing is made of 0. */
 static be_status make_floats(float **out, size_t count, const char *what, be_error *error)
 {
     void *memory;
+    if (count == 0)
+        return BE_OK;
     be_status status = be_allocate(&memory, count, sizeof(float), what, error);
     if (status == BE_OK)
         *out = memory;
     return status;
 }
 
-/* Room for what a prediction of one image and subject gives. The mean maps are always computed: they are held for
- * GET /attention. */
-static be_status make_output(const request *it, request_image *image, size_t place, be_error *error)
+/* What a prediction of one image and subject gives, floats of each part. */
+typedef struct answer_size {
+    size_t vertices, spread, attention, heads, features, maps;
+    size_t written; /* numbers of vertices in the answer: on fsaverage there are others between the subject's */
+} answer_size;
+
+static size_t count_written(const request_query *query, const be_subject_info *info)
 {
-    const be_subject_info *info = engine_subject_info(it->engine, it->query.subjects[place]);
-    size_t maps = info->maps * image->about.rows * image->about.columns;
-    be_output *output = &image->outputs[place];
-    be_status status = BE_OK;
-    if (it->kind == REQUEST_PREDICT)
-        status = make_floats(&output->vertices, info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT], "answers", error);
-    if (status == BE_OK)
-        status = make_floats(&output->attention, maps, "attention maps", error);
-    if (status == BE_OK && it->query.how.heads)
-        status = make_floats(&output->attention_heads, info->heads * maps, "attention maps", error);
-    return status;
+    bool placed = query->space == BE_SPACE_FSAVERAGE && !query->only_some;
+    const size_t *each = placed ? info->n_fsaverage : info->n_vertices;
+    size_t columns = 1 + (size_t)query->spread + 2 * (size_t)query->quality;
+    return columns * (each[BE_LEFT] + each[BE_RIGHT]);
 }
 
-/* The numbers of vertices that a prediction of a subject holds; those it is placed among on fsaverage too. */
-static size_t count_vertices(const request_query *query, const be_subject_info *info)
+/* What maps are made from is always computed: it is held for GET /attention. */
+static answer_size measure(const request *it, const request_image *image, size_t place)
 {
-    size_t own = info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT];
-    bool placed = query->space == BE_SPACE_FSAVERAGE && !query->only_some;
-    return placed ? own + info->n_fsaverage[BE_LEFT] + info->n_fsaverage[BE_RIGHT] : own;
+    const be_subject_info *info = engine_subject_info(it->engine, it->query.subjects[place]);
+    const be_map_selection *asked = &it->query.maps[place];
+    size_t cells = image->about.rows * image->about.columns;
+    answer_size size = {.maps = be_map_selection_count(asked) * be_map_selection_sheets(info, asked) * cells};
+    if (!needs_prediction(it))
+        return size;
+    size.vertices = it->kind == REQUEST_PREDICT ? info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT] : 0;
+    size.spread = it->query.spread ? size.vertices : 0;
+    size.written = it->kind == REQUEST_PREDICT ? count_written(&it->query, info) : 0;
+    size.attention = info->maps * cells;
+    size.heads = it->query.heads ? info->heads * size.attention : 0;
+    size.features = engine_feature_floats(it->engine, it->query.subjects[place], cells);
+    return size;
+}
+
+static be_status make_answers(const request *it, request_image *image, size_t place, be_error *error)
+{
+    answer_size size = measure(it, image, place);
+    be_output *output = &image->outputs[place];
+    be_status status = make_floats(&output->vertices, size.vertices, "answers", error);
+    if (status == BE_OK)
+        status = make_floats(&output->spread, size.spread, "answers", error);
+    if (status == BE_OK)
+        status = make_floats(&output->attention, size.attention, "attention maps", error);
+    if (status == BE_OK)
+        status = make_floats(&output->attention_heads, size.heads, "attention maps", error);
+    if (status == BE_OK)
+        status = make_floats(&output->features, size.features, "feature maps", error);
+    return status == BE_OK ? make_floats(&image->maps[place], size.maps, "attention maps", error) : status;
 }
 
 /* Counts the answers of an image before they are made; text takes up to four times the floats in it. */
 static be_status count_answers(request *it, const request_image *image, const body_limits *limits, be_error *error)
 {
-    enum { BYTES_A_FLOAT = 16 };
-    size_t floats = 0, cells = image->about.rows * image->about.columns;
+    enum { TEXT_A_FLOAT = 16 };
+    size_t bytes = 0;
     for (size_t s = 0; s < it->query.n_subjects; s++) {
-        const be_subject_info *info = engine_subject_info(it->engine, it->query.subjects[s]);
-        size_t maps = info->maps * cells;
-        floats += maps + count_vertices(&it->query, info) + (it->query.how.heads ? info->heads * maps : 0);
+        answer_size size = measure(it, image, s);
+        size_t answered = size.vertices + size.spread, kept = size.attention + size.heads + size.features;
+        bytes += sizeof(float) * (answered + kept + size.maps) + TEXT_A_FLOAT * (size.written + size.maps);
     }
-    return body_count_bytes(it, BYTES_A_FLOAT * floats, limits, error);
+    return body_count_bytes(it, bytes, limits, error);
 }
 
-/* A held prediction whose single heads are wanted is computed again from its picture. */
-static be_status take_held_picture(request *it, be_error *error)
+/* The one image of GET /attention is that of a held prediction. */
+static be_status take_held_picture(request *it, const body_limits *limits, be_error *error)
 {
     void *images, *pixels;
     const be_image *input = &it->held->input;
-    be_status status = be_allocate(&images, 1, sizeof(request_image), "an image", error);
+    be_status status = body_count_bytes(it, input->width * input->height * 3, limits, error);
+    if (status == BE_OK)
+        status = be_allocate(&images, 1, sizeof(request_image), "an image", error);
     if (status != BE_OK)
         return status;
     it->images = images;
@@ -90,17 +125,14 @@ static be_status take_held_picture(request *it, be_error *error)
 
 static be_status read_request(request *it, const body_limits *limits, be_error *error)
 {
-    be_status status = BE_OK;
-    if (it->kind != REQUEST_HELD_ATTENTION)
-        status = body_read_images(it, limits, error);
-    else if (it->query.how.heads)
-        status = take_held_picture(it, error);
+    bool held = it->kind == REQUEST_HELD_ATTENTION;
+    be_status status = held ? take_held_picture(it, limits, error) : body_read_images(it, limits, error);
     if (status == BE_OK && it->n_images > 1 && it->query.format != FORMAT_JSON && it->kind != REQUEST_PREDICT)
         status = be_fail(error, BE_ERROR_ARGUMENT, "format: maps of several images come as JSON only");
     for (size_t i = 0; i < it->n_images && status == BE_OK; i++) {
         status = count_answers(it, &it->images[i], limits, error);
         for (size_t s = 0; s < it->query.n_subjects && status == BE_OK; s++)
-            status = make_output(it, &it->images[i], s, error);
+            status = make_answers(it, &it->images[i], s, error);
     }
     return status;
 }
@@ -143,7 +175,7 @@ typedef struct group {
 
 static bool reads_model(const request *it, const engine *served, size_t model)
 {
-    if (it->engine != served || has_failed(it))
+    if (it->engine != served || has_failed(it) || !needs_prediction(it))
         return false;
     for (size_t s = 0; s < it->query.n_subjects; s++) {
         if (engine_subject_at(served, it->query.subjects[s])->model == model)
@@ -224,7 +256,48 @@ static void predict_model(const batch *self, const engine *served, size_t model)
     free_group(&all);
 }
 
+/* --- maps ----------------------------------------------------------------------------------------- */
+
+static be_status compute_maps(const request *it, request_image *image, size_t place, be_error *error)
+{
+    const engine_subject *subject = engine_subject_at(it->engine, it->query.subjects[place]);
+    be_map_source source = {.info = engine_subject_info(it->engine, it->query.subjects[place]),
+                            .output = needs_prediction(it) ? &image->outputs[place] : &it->held->output,
+                            .rows = image->about.rows, .columns = image->about.columns,
+                            .session = engine_session(it->engine, subject->model), .subject = subject->subject};
+    double start = be_clock();
+    be_status status = be_maps_compute(&source, &it->query.maps[place], image->maps[place], error);
+    image->timing.encoder += be_clock() - start;
+    return status;
+}
+
+/* By vertex they take a session, which is for one thread: request by request. One that nobody waits for any more gets none. */
+static void compute_all_maps(request *it)
+{
+    be_error error;
+    be_status status = BE_OK;
+    if (!it->query.with_maps || has_failed(it) || !request_is_pending(it))
+        return;
+    for (size_t i = 0; i < it->n_images && status == BE_OK; i++) {
+        for (size_t s = 0; s < it->query.n_subjects && status == BE_OK; s++)
+            status = compute_maps(it, &it->images[i], s, &error);
+    }
+    if (status != BE_OK)
+        answer_fail(&it->answer, &error);
+}
+
 /* --- answering ------------------------------------------------------------------------------------ */
+
+static void hold(const batch *self, const request *it)
+{
+    for (size_t i = 0; i < it->n_images && it->kind != REQUEST_HELD_ATTENTION; i++) {
+        for (size_t s = 0; s < it->query.n_subjects; s++) {
+            if (engine_subject_info(it->engine, it->query.subjects[s])->heads > 0) /* it can be asked for maps later */
+                results_put(self->held, it->caller, it->engine, it->query.subjects[s], &it->images[i].about, &it->images[i].input,
+                            &it->images[i].outputs[s]);
+        }
+    }
+}
 
 static void answer_one(void *context, size_t index, size_t worker)
 {
@@ -235,15 +308,8 @@ static void answer_one(void *context, size_t index, size_t worker)
     if (has_failed(it))
         return;
     double start = be_clock();
-    for (size_t i = 0; i < it->n_images && it->kind != REQUEST_HELD_ATTENTION; i++) {
-        for (size_t s = 0; s < it->query.n_subjects; s++) {
-            if (engine_subject_info(it->engine, it->query.subjects[s])->maps == 0)
-                continue; /* nothing to be asked for later */
-            results_put(self->held, it->caller, it->engine, it->query.subjects[s], &it->images[i].about, &it->images[i].input,
-                        it->images[i].outputs[s].attention);
-        }
-    }
-    if (reply_write(it, &error) != BE_OK)
+    hold(self, it);
+    if (request_is_pending(it) && reply_write(it, &error) != BE_OK)
         answer_fail(&it->answer, &error);
     metrics_time(self->metrics, STAGE_ANSWER, be_clock() - start);
 }
@@ -274,8 +340,10 @@ void compute_batch(request *const *requests, size_t count, const body_limits *li
         for (size_t model = 0; model < engine_models(served) && !seen_before(&self, i); model++)
             predict_model(&self, served, model);
     }
+    for (size_t i = 0; i < count; i++)
+        compute_all_maps(requests[i]);
     be_session_run(session, count, answer_one, &self);
     atomic_fetch_add(&counters->batches, 1);
     for (size_t i = 0; i < count; i++)
-        atomic_fetch_add(&counters->batched_images, requests[i]->n_images);
+        atomic_fetch_add(&counters->batched_images, needs_prediction(requests[i]) ? requests[i]->n_images : 0);
 }

@@ -62,6 +62,14 @@ static be_status check_answer(const be_model *model, size_t subject, const float
     return BE_OK;
 }
 
+/* Once, as it takes a while of a large ensemble. */
+static void measure_quality(const engine *self, engine_subject *it)
+{
+    const be_subject *subject = be_model_subject(self->models[it->model], it->subject);
+    for (int h = BE_LEFT; h < BE_HEMISPHERES; h++)
+        be_quality_of(subject, (be_hemisphere)h, NULL, 0, &it->quality[h]);
+}
+
 /* One grey picture of the training size through a subject. */
 static be_status test_subject(const engine *self, size_t model, size_t subject, be_error *error)
 {
@@ -111,6 +119,8 @@ static be_status load_all(engine *self, const config *from, be_error *error)
     }
     for (size_t b = 0; b < from->n_backbones && status == BE_OK; b++)
         status = open_model(self, from, b, error);
+    for (size_t i = 0; i < self->n_subjects && status == BE_OK; i++)
+        measure_quality(self, &self->subjects[i]);
     for (size_t m = 0; m < self->n_models && status == BE_OK; m++) {
         for (size_t s = 0; s < be_model_subjects(self->models[m]) && status == BE_OK; s++)
             status = test_subject(self, m, s, error);
@@ -188,6 +198,15 @@ const be_subject_info *engine_subject_info(const engine *self, size_t index)
 {
     const engine_subject *it = &self->subjects[index];
     return be_subject_get_info(be_model_subject(self->models[it->model], it->subject));
+}
+
+size_t engine_feature_floats(const engine *self, size_t index, size_t cells)
+{
+    const engine_subject *it = &self->subjects[index];
+    if (!engine_subject_info(self, index)->by_vertex)
+        return 0;
+    size_t layers = be_session_layers(self->sessions[it->model], it->subject);
+    return layers * cells * be_model_backbone(self->models[it->model])->channels;
 }
 
 be_surface engine_subject_surface(const engine *self, size_t index)

@@ -6,6 +6,7 @@
 
 #include "core/answer/surface.h"
 #include "core/brainenc.h"
+#include "core/subject/quality.h"
 #include "server/config.h"
 
 typedef struct engine engine;
@@ -14,6 +15,7 @@ typedef struct engine engine;
 typedef struct engine_subject {
     const char *name;       /* the configuration's */
     size_t model, subject;  /* which model, and which of its subjects */
+    be_quality quality[BE_HEMISPHERES]; /* of all its vertices */
 } engine_subject;
 
 /* Loads what `from` names, opens sessions and predicts one picture for each subject as a self-test: answers that are not
@@ -31,6 +33,9 @@ size_t engine_subjects(const engine *self);
 const engine_subject *engine_subject_at(const engine *self, size_t index);
 const be_subject_info *engine_subject_info(const engine *self, size_t index);
 be_surface engine_subject_surface(const engine *self, size_t index);
+
+/* Floats of be_output.features for maps by vertex on a grid of `cells`; 0 for a subject that has other maps or none. */
+size_t engine_feature_floats(const engine *self, size_t index, size_t cells);
 
 /* The subjects a request names: NULL, the first of the configuration; "all"; names separated by commas. indices
  * [engine_subjects]; each once, in the order asked. BE_ERROR_NOT_FOUND lists those there are. */

@@ -133,7 +133,15 @@ static be_status find_held(exchange *it, const char *id, be_error *error)
     }
     asked->query.subjects[0] = asked->held->subject;
     asked->query.n_subjects = 1;
-    return query_select_held(asked, &it->parameters, error);
+    return query_select_maps(asked, &it->parameters, error);
+}
+
+/* The code for what the model of a request cannot give. */
+static const char *name_lack(const request *asked)
+{
+    if (query_check_space(asked, NULL) != BE_OK)
+        return "no_fsaverage";
+    return query_check_spread(asked, NULL) != BE_OK ? "no_spread" : "no_maps";
 }
 
 static bool begin_request(exchange *it, bool post)
@@ -154,7 +162,7 @@ static bool begin_request(exchange *it, bool post)
     if (status == BE_OK && !post)
         status = find_held(it, id, &error);
     if (status == BE_ERROR_UNSUPPORTED)
-        exchange_fail(it, 409, query_check_space(asked, NULL) == BE_OK ? "no_maps" : "no_fsaverage", error.message);
+        exchange_fail(it, 409, name_lack(asked), error.message);
     else if (status != BE_OK)
         answer_fail(&it->answer, &error);
     return status == BE_OK;

@@ -23,6 +23,22 @@ static void add_counts(be_json *json, cJSON *to, const char *key, const size_t c
         be_json_number(json, object, be_hemisphere_name((be_hemisphere)h), (double)counts[h]);
 }
 
+/* The trained models, with the mean correlation on the validation images that training recorded of each. */
+static void add_members(be_json *json, cJSON *to, const be_subject_info *info)
+{
+    cJSON *list = be_json_array(json, to, "trained");
+    for (size_t m = 0; m < info->members; m++) {
+        const be_member_info *it = &info->member[m];
+        cJSON *object = be_json_object(json, list, NULL);
+        be_json_number(json, object, "layer", (double)it->tap.layer);
+        be_json_number(json, object, "run", (double)it->run);
+        if (it->has_validation)
+            be_json_number(json, object, "validation", it->validation);
+        else
+            be_json_null(json, object, "validation");
+    }
+}
+
 static void add_subject(be_json *json, cJSON *list, const engine *served, size_t index)
 {
     const engine_subject *subject = engine_subject_at(served, index);
@@ -32,29 +48,18 @@ static void add_subject(be_json *json, cJSON *list, const engine *served, size_t
     cJSON *object = be_json_object(json, list, NULL);
     be_json_text(json, object, "name", subject->name);
     be_json_flag(json, object, "demo", info->demo);
-    be_json_text(json, object, "backbone", backbone->name);
-    be_json_text(json, object, "backbone_weights", be_model_backbone_hash(model));
+    be_answer_add_model(json, object, model, subject->subject);
     be_json_number(json, object, "backbone_heads", (double)backbone->heads);
     be_json_text(json, object, "backbone_activation", be_activation_name(backbone->activation));
     be_json_text(json, object, "backbone_unverified", backbone->unverified);
-    be_json_text(json, object, "weights", info->weights_hash);
-    be_json_text(json, object, "features", be_features_name(info->member[0].tap.features));
-    be_json_number(json, object, "layer", (double)info->member[0].tap.layer);
-    be_json_text(json, object, "encoder", info->encoder);
-    be_json_text(json, object, "readout", info->readout);
-    be_json_number(json, object, "members", (double)info->members);
-    be_json_text(json, object, "precision", "f32");
     be_json_text(json, object, "isa", be_session_isa(engine_session(served, subject->model)));
-    be_json_text(json, object, "version", "brainenc " BRAINENC_VERSION);
-    be_json_text(json, object, "units", info->units);
     be_json_number(json, object, "image_size", (double)info->image_size);
     add_counts(json, object, "vertices", info->n_vertices);
     add_counts(json, object, "fsaverage", info->n_fsaverage);
     be_json_number(json, object, "rois", (double)(info->rois.count - 1));
-    if (info->member[0].has_validation)
-        be_json_number(json, object, "validation", info->member[0].validation);
-    else
-        be_json_null(json, object, "validation");
+    be_answer_add_training(json, object, info);
+    be_answer_add_quality(json, object, subject->quality);
+    add_members(json, object, info);
     cJSON *unverified = be_json_array(json, object, "unverified");
     if (*info->unverified)
         be_json_text(json, unverified, NULL, info->unverified);
@@ -106,11 +111,12 @@ static void add_fsaverage(be_json *json, cJSON *to, const be_surface *surface)
                     surface->info->n_vertices[h]);
 }
 
-static void add_rois(be_json *json, cJSON *list, const engine *served, size_t index, bool with_vertices)
+static void add_rois(be_json *json, cJSON *list, const engine *served, size_t index, bool with_vertices, bool with_quality)
 {
+    const engine_subject *it = engine_subject_at(served, index);
     const be_subject_info *info = engine_subject_info(served, index);
     cJSON *object = be_json_object(json, list, NULL);
-    be_json_text(json, object, "subject", engine_subject_at(served, index)->name);
+    be_json_text(json, object, "subject", it->name);
     if (with_vertices) {
         const be_surface surface = engine_subject_surface(served, index);
         add_fsaverage(json, object, &surface);
@@ -118,45 +124,49 @@ static void add_rois(be_json *json, cJSON *list, const engine *served, size_t in
     cJSON *rois = be_json_array(json, object, "rois");
     for (size_t r = 0; r < info->rois.count; r++) {
         const be_roi *roi = &info->rois.rois[r];
-        cJSON *entry = be_json_object(json, rois, NULL);
-        be_json_text(json, entry, "name", roi->name);
-        if (*roi->family)
-            be_json_text(json, entry, "family", roi->family);
-        else
-            be_json_null(json, entry, "family");
+        cJSON *entry = be_answer_add_roi(json, rois, roi);
         for (int h = BE_LEFT; h < BE_HEMISPHERES; h++)
             be_json_number(json, entry, be_hemisphere_name((be_hemisphere)h), (double)roi->n_vertices[h]);
         if (with_vertices)
             add_vertices(json, entry, roi);
+        if (with_quality)
+            be_answer_add_roi_quality(json, entry, be_model_subject(engine_model(served, it->model), it->subject), roi);
     }
 }
 
 be_status page_rois(const engine *served, const parameters *from, answer *to, be_error *error)
 {
-    size_t indices[1024], count;
+    static const char *const outputs[] = {"counts", "vertices", NULL};
+    const char *names = parameter(from, "subject");
+    size_t indices[1024], count, output;
+    bool quality;
     for (size_t i = 0; i < from->count; i++) {
-        if (strcmp(from->keys[i], "subject") != 0 && strcmp(from->keys[i], "output") != 0)
-            return be_fail(error, BE_ERROR_ARGUMENT, "unknown parameter '%.40s'; there are: subject, output", from->keys[i]);
+        const char *key = from->keys[i];
+        if (strcmp(key, "subject") != 0 && strcmp(key, "output") != 0 && strcmp(key, "quality") != 0)
+            return be_fail(error, BE_ERROR_ARGUMENT, "unknown parameter '%.40s'; there are: subject, output, quality", key);
     }
-    const char *names = parameter(from, "subject"), *output = parameter(from, "output");
-    if (output && strcmp(output, "counts") != 0 && strcmp(output, "vertices") != 0)
-        return be_fail(error, BE_ERROR_ARGUMENT, "output: '%.40s' is none of: counts, vertices", output);
-    be_status status = engine_find_subjects(served, names ? names : "all", indices, &count, error);
+    be_status status = query_choose(from, "output", outputs, &output, error);
+    if (status == BE_OK)
+        status = query_choose_flag(from, "quality", &quality, error);
+    if (status == BE_OK)
+        status = engine_find_subjects(served, names ? names : "all", indices, &count, error);
     if (status != BE_OK)
         return status;
     be_json json = be_json_begin();
     cJSON *list = be_json_array(&json, json.root, "subjects");
     for (size_t i = 0; i < count; i++)
-        add_rois(&json, list, served, indices[i], output && strcmp(output, "vertices") == 0);
+        add_rois(&json, list, served, indices[i], output == 1, quality);
     return end(&json, to, error);
 }
 
 /* --- the description of the API ------------------------------------------------------------------- */
 
+enum { MOST_DESCRIBED = 12 };
+
 /* A route, its parameters (name and description, NULL ends them) and whether it takes an image. */
 typedef struct described_route {
     const char *path, *method, *summary;
-    const char *parameters[8][2];
+    const char *parameters[MOST_DESCRIBED][2];
     bool takes_image;
 } described_route;
 
@@ -165,20 +175,27 @@ static const described_route described[] = {
      {{"subject", "a name, names with commas, or all (default: the first configured)"},
       {"rois", "only these ROIs' vertices: names, stems, families, all; commas combine"},
       {"output", "vertices, rois or both (default)"}, {"attention", "adds these ROIs' attention maps"},
+      {"spread", "true: the standard deviation over an ensemble's runs, of each vertex, and its mean over each ROI's (JSON)"},
+      {"quality", "true: how well they are predicted, of each vertex and ROI, as far as the weights carry it (JSON)"},
       {"fit", "crop, stretch, pad or native"},
       {"space", "challenge (default), or fsaverage: vertices are the whole surface, null (NaN) where the subject has none, "
        "indices are its numbers, and JSON says \"space\": \"fsaverage\""},
       {"format", "json, npy, or gifti: a .func.gii with an array an image (also by Accept: application/x-npy, " GIFTI_TYPE ")"},
       {"hemi", "lh or rh: which hemisphere a GIFTI file holds; needed there, and there alone"}}, true},
-    {"/attention", "post", "Where in the image of the body each named ROI looks.",
-     {{"roi", "names, stems, families, all; commas combine"}, {"subject", "as for /predict"}, {"hemi", "lh, rh or both (default)"},
+    {"/attention", "post", "Where in the image of the body each named ROI or vertex looks.",
+     {{"roi", "names, stems, families, all; commas combine (this or vertex)"},
+      {"vertex", "of a subject with a query a vertex: lh:1234,rh:7, up to 64"}, {"subject", "as for /predict"},
+      {"hemi", "of ROIs: lh, rh or both (default)"},
       {"heads", "mean (default) or all"}, {"format", "json, npy or png (also by Accept)"}, {"fit", "as for /predict"}}, true},
     {"/attention", "get", "The same of a prediction that is still held.",
-     {{"roi", "names, stems, families, all; commas combine"}, {"id", "the prediction's; without it your most recent one"},
-      {"subject", "as for /predict"}, {"hemi", "lh, rh or both (default)"}, {"heads", "mean (default) or all"},
+     {{"roi", "names, stems, families, all; commas combine (this or vertex)"},
+      {"vertex", "of a subject with a query a vertex: lh:1234,rh:7, up to 64"},
+      {"id", "the prediction's; without it your most recent one"}, {"subject", "as for /predict"},
+      {"hemi", "of ROIs: lh, rh or both (default)"}, {"heads", "mean (default) or all"},
       {"format", "json, npy or png (also by Accept)"}}, false},
     {"/subjects", "get", "What is loaded.", {{NULL, NULL}}, false},
     {"/rois", "get", "The ROIs of the subjects.", {{"subject", "as for /predict (default: all)"},
+      {"quality", "true: how well each one's vertices are predicted"},
       {"output", "counts (default), or vertices: adds each ROI's vertices and the subject's places on fsaverage"}}, false},
     {"/healthz", "get", "200 while the daemon lives.", {{NULL, NULL}}, false},
     {"/readyz", "get", "200 when it takes work, 503 while it loads or ends.", {{NULL, NULL}}, false},
@@ -189,12 +206,12 @@ static const described_route described[] = {
 static void describe_parameters(be_json *json, cJSON *operation, const described_route *route)
 {
     cJSON *list = be_json_array(json, operation, "parameters");
-    for (size_t i = 0; i < 8 && route->parameters[i][0]; i++) {
+    for (size_t i = 0; i < MOST_DESCRIBED && route->parameters[i][0]; i++) {
         cJSON *entry = be_json_object(json, list, NULL);
         be_json_text(json, entry, "name", route->parameters[i][0]);
         be_json_text(json, entry, "in", "query");
         be_json_text(json, entry, "description", route->parameters[i][1]);
-        be_json_flag(json, entry, "required", strcmp(route->parameters[i][0], "roi") == 0);
+        be_json_flag(json, entry, "required", false);
         be_json_text(json, be_json_object(json, entry, "schema"), "type", "string");
     }
 }
@@ -214,7 +231,8 @@ static void describe_answers(be_json *json, cJSON *operation, const described_ro
 {
     static const struct { const char *code, *meaning; } errors[] = {
         {"400", "a parameter is wrong"}, {"401", "the key is missing or wrong"}, {"404", "an unknown subject, ROI or id"},
-        {"408", "the upload took longer than limits.deadline_ms"}, {"409", "maps of a model without, fsaverage without an index"},
+        {"408", "the upload took longer than limits.deadline_ms"},
+        {"409", "maps or spread of a model without, fsaverage without an index"},
         {"413", "a limit is exceeded"}, {"415", "an unknown kind of image"}, {"422", "a damaged image"},
         {"503", "busy, loading or ending: try again after Retry-After"}, {"504", "the deadline passed"},
     };

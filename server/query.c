@@ -14,9 +14,10 @@ const char *parameter(const parameters *from, const char *key)
 
 /* --- which parameters there are ------------------------------------------------------------------- */
 
-static const char *const predict_keys[] = {"subject", "rois", "output", "attention", "fit", "space", "format", "hemi", NULL};
-static const char *const attention_keys[] = {"roi", "subject", "hemi", "heads", "format", "fit", NULL};
-static const char *const held_keys[] = {"roi", "id", "subject", "hemi", "heads", "format", NULL};
+static const char *const predict_keys[] = {"subject", "rois", "output", "attention", "spread", "quality", "fit", "space",
+                                           "format", "hemi", NULL};
+static const char *const attention_keys[] = {"roi", "vertex", "subject", "hemi", "heads", "format", "fit", NULL};
+static const char *const held_keys[] = {"roi", "vertex", "id", "subject", "hemi", "heads", "format", NULL};
 
 static const char *const *keys_of(request_kind kind)
 {
@@ -50,11 +51,14 @@ static be_status check_keys(const parameters *from, request_kind kind, be_error 
     return BE_OK;
 }
 
-/* The place of `value` in a list of words that NULL ends. */
-static be_status choose(const char *key, const char *value, const char *const *words, size_t *place, be_error *error)
+be_status query_choose(const parameters *from, const char *key, const char *const *words, size_t *place, be_error *error)
 {
+    const char *value = parameter(from, key);
     char names[120] = "";
-    for (*place = 0; words[*place]; (*place)++) {
+    *place = 0;
+    if (!value)
+        return BE_OK;
+    for (; words[*place]; (*place)++) {
         size_t length = strlen(names);
         if (strcmp(words[*place], value) == 0)
             return BE_OK;
@@ -63,17 +67,45 @@ static be_status choose(const char *key, const char *value, const char *const *w
     return be_fail(error, BE_ERROR_ARGUMENT, "%s: '%.40s' is none of: %s", key, value, names);
 }
 
+be_status query_choose_flag(const parameters *from, const char *key, bool *flag, be_error *error)
+{
+    static const char *const words[] = {"false", "true", NULL};
+    size_t place;
+    be_status status = query_choose(from, key, words, &place, error);
+    *flag = place == 1;
+    return status;
+}
+
 /* --- single parameters ---------------------------------------------------------------------------- */
 
 static be_status read_output(request *it, const parameters *from, be_error *error)
 {
     static const char *const words[] = {"both", "vertices", "rois", NULL};
-    const char *value = parameter(from, "output");
-    size_t place = 0;
-    be_status status = value ? choose("output", value, words, &place, error) : BE_OK;
+    size_t place;
+    be_status status = query_choose(from, "output", words, &place, error);
     it->query.vertices = place != 2;
     it->query.rois = place != 1;
     return status;
+}
+
+be_status query_check_spread(const request *it, be_error *error)
+{
+    be_status status = BE_OK;
+    for (size_t s = 0; s < it->query.n_subjects && status == BE_OK && it->query.spread; s++)
+        status = be_answer_check_spread(engine_subject_info(it->engine, it->query.subjects[s]), error);
+    return status;
+}
+
+/* What is told beside the vertices' responses. */
+static be_status read_extras(request *it, const parameters *from, be_error *error)
+{
+    request_query *query = &it->query;
+    be_status status = query_choose_flag(from, "spread", &query->spread, error);
+    if (status == BE_OK)
+        status = query_choose_flag(from, "quality", &query->quality, error);
+    if (status == BE_OK && (query->spread || query->quality) && query->format != FORMAT_JSON)
+        return be_fail(error, BE_ERROR_ARGUMENT, "%s: goes into JSON alone", query->spread ? "spread" : "quality");
+    return status == BE_OK ? query_check_spread(it, error) : status;
 }
 
 be_status query_check_space(const request *it, be_error *error)
@@ -98,12 +130,12 @@ static be_status read_side(request *it, const parameters *from, be_error *error)
 {
     static const char *const words[] = {"lh", "rh", NULL};
     const char *value = parameter(from, "hemi");
-    size_t place = 0;
+    size_t place;
     if (it->query.format != FORMAT_GIFTI)
         return value ? be_fail(error, BE_ERROR_ARGUMENT, "hemi: goes with format=gifti; other answers hold both sides") : BE_OK;
     if (!value)
         return be_fail(error, BE_ERROR_ARGUMENT, "hemi: a GIFTI file holds one hemisphere: say hemi=lh or hemi=rh");
-    be_status status = choose("hemi", value, words, &place, error);
+    be_status status = query_choose(from, "hemi", words, &place, error);
     it->query.hemisphere = place == 0 ? BE_LEFT : BE_RIGHT;
     return status;
 }
@@ -111,21 +143,21 @@ static be_status read_side(request *it, const parameters *from, be_error *error)
 static be_status read_hemisphere(request *it, const parameters *from, be_error *error)
 {
     static const char *const words[] = {"both", "lh", "rh", NULL};
-    const char *value = parameter(from, "hemi");
-    size_t place = 0;
-    be_status status = value ? choose("hemi", value, words, &place, error) : BE_OK;
-    it->query.how.hemispheres[BE_LEFT] = place != 2;
-    it->query.how.hemispheres[BE_RIGHT] = place != 1;
+    size_t place;
+    be_status status = query_choose(from, "hemi", words, &place, error);
+    it->query.hemispheres[BE_LEFT] = place != 2;
+    it->query.hemispheres[BE_RIGHT] = place != 1;
+    if (parameter(from, "hemi") && parameter(from, "vertex"))
+        return be_fail(error, BE_ERROR_ARGUMENT, "hemi: a vertex's name says its hemisphere");
     return status;
 }
 
 static be_status read_heads(request *it, const parameters *from, be_error *error)
 {
     static const char *const words[] = {"mean", "all", NULL};
-    const char *value = parameter(from, "heads");
-    size_t place = 0;
-    be_status status = value ? choose("heads", value, words, &place, error) : BE_OK;
-    it->query.how.heads = place == 1;
+    size_t place;
+    be_status status = query_choose(from, "heads", words, &place, error);
+    it->query.heads = place == 1;
     return status;
 }
 
@@ -136,8 +168,8 @@ static be_status read_format(request *it, const parameters *from, const char *ac
     static const char *const attention_words[] = {"json", "npy", "png", NULL};
     const char *value = parameter(from, "format");
     bool predict = it->kind == REQUEST_PREDICT;
-    size_t place = 0;
-    be_status status = value ? choose("format", value, predict ? predict_words : attention_words, &place, error) : BE_OK;
+    size_t place;
+    be_status status = query_choose(from, "format", predict ? predict_words : attention_words, &place, error);
     if (!value && accept && (strstr(accept, "application/x-npy") || strstr(accept, "application/npy")))
         place = 1;
     else if (!value && accept && strstr(accept, predict ? GIFTI_TYPE : "image/png") && !strstr(accept, "text/html"))
@@ -185,10 +217,9 @@ static be_status read_subjects(request *it, const parameters *from, be_error *er
 be_status query_check_maps(const request *it, be_error *error)
 {
     for (size_t s = 0; s < it->query.n_subjects; s++) {
-        const be_subject_info *info = engine_subject_info(it->engine, it->query.subjects[s]);
-        if (info->maps == 0)
-            return be_fail(error, BE_ERROR_UNSUPPORTED, "%s has no attention maps of ROIs: its %s encoder with readout %s has no query of "
-                           "a ROI", info->name, info->encoder, info->readout);
+        be_status status = be_map_check_subject(engine_subject_info(it->engine, it->query.subjects[s]), error);
+        if (status != BE_OK)
+            return status;
     }
     return BE_OK;
 }
@@ -203,15 +234,20 @@ static be_status read_rois(request *it, const char *names, be_roi_selection *sel
     return status;
 }
 
-static be_status check_png(const request *it, be_error *error)
+/* The maps of ROIs or, when `rois` is NULL, of vertices, for each subject. */
+static be_status read_maps(request *it, const char *rois, const char *vertices, be_error *error)
 {
-    if (it->query.format != FORMAT_PNG)
-        return BE_OK;
-    if (it->query.maps[0].count != 1)
-        return be_fail(error, BE_ERROR_ARGUMENT, "roi: a PNG shows exactly one ROI, %zu are asked for", it->query.maps[0].count);
-    if (it->query.how.heads)
-        return be_fail(error, BE_ERROR_ARGUMENT, "heads: a PNG shows the mean over heads; npy and json have each");
-    return BE_OK;
+    request_query *query = &it->query;
+    be_status status = BE_OK;
+    for (size_t s = 0; s < query->n_subjects && status == BE_OK; s++) {
+        const be_subject_info *info = engine_subject_info(it->engine, query->subjects[s]);
+        be_map_selection *to = &query->maps[s];
+        *to = (be_map_selection){.heads = query->heads};
+        memcpy(to->hemispheres, query->hemispheres, sizeof to->hemispheres);
+        status = rois ? be_map_select_rois(info, rois, to, error) : be_map_select_vertices(info, vertices, to, error);
+    }
+    query->with_maps = true;
+    return status;
 }
 
 /* --- the whole ------------------------------------------------------------------------------------ */
@@ -221,39 +257,41 @@ static be_status read_predict(request *it, const parameters *from, be_error *err
     request_query *query = &it->query;
     be_status status = read_output(it, from, error);
     if (status == BE_OK)
+        status = read_extras(it, from, error);
+    if (status == BE_OK)
         status = read_space(it, from, error);
     if (status == BE_OK)
         status = read_side(it, from, error);
     if (status == BE_OK)
         status = read_rois(it, parameter(from, "rois"), query->only, &query->only_some, error);
-    if (status == BE_OK)
-        status = read_rois(it, parameter(from, "attention"), query->maps, &query->with_maps, error);
-    if (status == BE_OK && query->with_maps)
-        status = query_check_maps(it, error);
+    query->hemispheres[BE_LEFT] = query->hemispheres[BE_RIGHT] = true;
+    if (status == BE_OK && parameter(from, "attention"))
+        status = read_maps(it, parameter(from, "attention"), NULL, error);
     if (status == BE_OK && query->with_maps && query->format != FORMAT_JSON)
         status = be_fail(error, BE_ERROR_ARGUMENT, "attention: maps go into JSON; /attention gives them in other formats");
-    query->how.hemispheres[BE_LEFT] = query->how.hemispheres[BE_RIGHT] = true;
     return status;
 }
 
-be_status query_select_held(request *it, const parameters *from, be_error *error)
+be_status query_select_maps(request *it, const parameters *from, be_error *error)
 {
-    be_status status = read_rois(it, parameter(from, "roi"), it->query.maps, &it->query.with_maps, error);
-    return status == BE_OK ? check_png(it, error) : status;
+    be_status status = read_maps(it, parameter(from, "roi"), parameter(from, "vertex"), error);
+    if (status == BE_OK && it->query.format == FORMAT_PNG)
+        status = be_map_check_picture(engine_subject_info(it->engine, it->query.subjects[0]), &it->query.maps[0], error);
+    return status;
 }
 
 static be_status read_attention(request *it, const parameters *from, be_error *error)
 {
-    if (!parameter(from, "roi"))
-        return be_fail(error, BE_ERROR_ARGUMENT, "the parameter roi is missing: whose map?");
-    bool chosen = it->kind == REQUEST_ATTENTION || parameter(from, "subject"); /* else the held prediction's subject is it */
-    be_status status = chosen ? query_check_maps(it, error) : BE_OK;
-    if (status == BE_OK)
-        status = read_hemisphere(it, from, error);
+    if (!parameter(from, "roi") == !parameter(from, "vertex"))
+        return be_fail(error, BE_ERROR_ARGUMENT, parameter(from, "roi") ? "roi and vertex are both there: one or the other"
+                                                                        : "the parameter roi (or vertex) is missing: whose map?");
+    be_status status = read_hemisphere(it, from, error);
     if (status == BE_OK)
         status = read_heads(it, from, error);
     if (status == BE_OK && it->kind == REQUEST_ATTENTION)
-        status = query_select_held(it, from, error);
+        return query_select_maps(it, from, error);
+    if (status == BE_OK && parameter(from, "subject")) /* else the held prediction's subject is it */
+        return query_check_maps(it, error);
     return status;
 }
 

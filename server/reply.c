@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "core/files/npy.h"
 #include "server/reply_gifti.h"
@@ -13,9 +12,10 @@ static be_status predict_json(const request *it, const request_image *image, siz
 {
     const engine_subject *subject = engine_subject_at(it->engine, it->query.subjects[place]);
     const request_query *query = &it->query;
-    be_answer_options options = {.vertices = query->vertices, .rois = query->rois, .space = query->space,
-                                 .only = query->only_some ? &query->only[place] : NULL,
-                                 .attention = query->with_maps ? &query->maps[place] : NULL};
+    const be_answer_maps maps = {&query->maps[place], image->maps[place]};
+    be_answer_options options = {.vertices = query->vertices, .rois = query->rois, .quality = query->quality,
+                                 .space = query->space, .only = query->only_some ? &query->only[place] : NULL,
+                                 .maps = query->with_maps ? &maps : NULL};
     be_answer_timing timing = {.decode = image->decode_ms, .queue = 1e3 * (it->started - it->received),
                                .backbone = 1e3 * image->timing.backbone, .encoder = 1e3 * image->timing.encoder,
                                .total = 1e3 * (be_clock() - it->received)};
@@ -23,20 +23,18 @@ static be_status predict_json(const request *it, const request_image *image, siz
                                 &image->outputs[place], &options, &timing, text, error);
 }
 
-static be_status attention_json(const request *it, const be_answer_image *about, const be_output *output, size_t place,
-                                char **text, be_error *error)
+static be_status attention_json(const request *it, const request_image *image, size_t place, char **text, be_error *error)
 {
     const engine_subject *subject = engine_subject_at(it->engine, it->query.subjects[place]);
-    return be_answer_attention(engine_model(it->engine, subject->model), subject->subject, about, output,
-                               &it->query.maps[place], &it->query.how, text, error);
+    const be_answer_maps maps = {&it->query.maps[place], image->maps[place]};
+    return be_answer_attention(engine_model(it->engine, subject->model), subject->subject, &image->about, &maps, text, error);
 }
 
 static be_status add_json(request *it, const request_image *image, size_t place, be_text *to, be_error *error)
 {
     char *text;
-    be_status status = it->kind == REQUEST_PREDICT
-                           ? predict_json(it, image, place, &text, error)
-                           : attention_json(it, &image->about, &image->outputs[place], place, &text, error);
+    be_status status = it->kind == REQUEST_PREDICT ? predict_json(it, image, place, &text, error)
+                                                   : attention_json(it, image, place, &text, error);
     if (status != BE_OK)
         return status;
     be_text_add(to, text);
@@ -116,19 +114,19 @@ static be_status write_vertices(request *it, be_error *error)
     return BE_OK;
 }
 
-/* A map as a file, of the request's image or of a held one. */
-static be_status write_maps_file(request *it, const be_answer_image *about, const be_image *input, const be_output *output,
-                                 be_error *error)
+/* Maps of the one image and subject as a file. */
+static be_status write_maps(request *it, be_error *error)
 {
+    const request_image *image = &it->images[0];
+    const be_answer_maps maps = {&it->query.maps[0], image->maps[0]};
     const be_subject_info *info = engine_subject_info(it->engine, it->query.subjects[0]);
     const engine_subject *subject = engine_subject_at(it->engine, it->query.subjects[0]);
     size_t patch = be_model_backbone(engine_model(it->engine, subject->model))->patch;
     bool png = it->query.format == FORMAT_PNG;
     unsigned char *bytes;
-    be_status status = png ? be_answer_attention_png(info, patch, about, input, output, &it->query.maps[0], &it->query.how,
-                                                     &bytes, &it->answer.size, error)
-                           : be_answer_attention_npy(info, about, output, &it->query.maps[0], &it->query.how, &bytes,
-                                                     &it->answer.size, error);
+    size_t *size = &it->answer.size;
+    be_status status = png ? be_answer_attention_png(info, patch, &image->about, &image->input, &maps, &bytes, size, error)
+                           : be_answer_attention_npy(info, &image->about, &maps, &bytes, size, error);
     if (status != BE_OK)
         return status;
     it->answer.bytes = (char *)bytes;
@@ -136,31 +134,13 @@ static be_status write_maps_file(request *it, const be_answer_image *about, cons
     return BE_OK;
 }
 
-static be_status write_held(request *it, be_error *error)
-{
-    const held_result *held = it->held;
-    be_output output = {.attention = held->attention};
-    if (it->query.format != FORMAT_JSON)
-        return write_maps_file(it, &held->about, &held->input, &output, error);
-    be_status status = attention_json(it, &held->about, &output, 0, &it->answer.bytes, error);
-    if (status != BE_OK)
-        return status;
-    it->answer.size = strlen(it->answer.bytes);
-    it->answer.type = "application/json";
-    return BE_OK;
-}
-
 static be_status write_answer(request *it, be_error *error)
 {
-    if (it->kind == REQUEST_HELD_ATTENTION && !it->query.how.heads)
-        return write_held(it, error);
     if (it->query.format == FORMAT_JSON)
         return write_json(it, error);
     if (it->query.format == FORMAT_GIFTI)
         return reply_write_gifti(it, error);
-    if (it->kind == REQUEST_PREDICT)
-        return write_vertices(it, error);
-    return write_maps_file(it, &it->images[0].about, &it->images[0].input, &it->images[0].outputs[0], error);
+    return it->kind == REQUEST_PREDICT ? write_vertices(it, error) : write_maps(it, error);
 }
 
 /* --- the whole ------------------------------------------------------------------------------------ */
@@ -170,12 +150,11 @@ static void note_headers(request *it)
 {
     const be_subject_info *info = engine_subject_info(it->engine, it->query.subjects[0]);
     const engine_subject *subject = engine_subject_at(it->engine, it->query.subjects[0]);
-    const be_answer_image *about = it->n_images > 0 ? &it->images[0].about : &it->held->about;
-    if (be_answer_id(engine_model(it->engine, subject->model), subject->subject, about, it->answer.id, NULL) != BE_OK)
+    const be_model *model = engine_model(it->engine, subject->model);
+    if (be_answer_id(model, subject->subject, &it->images[0].about, it->answer.id, NULL) != BE_OK)
         it->answer.id[0] = '\0';
     it->answer.demo = info->demo;
-    it->answer.unverified = *info->unverified ? info->unverified
-                                              : be_model_backbone(engine_model(it->engine, subject->model))->unverified;
+    it->answer.unverified = *info->unverified ? info->unverified : be_model_backbone(model)->unverified;
 }
 
 be_status reply_write(request *it, be_error *error)

@@ -10,7 +10,7 @@ void request_query_free(request_query *query)
 {
     for (size_t i = 0; i < MOST_SUBJECTS; i++) {
         be_roi_selection_free(&query->only[i]);
-        be_roi_selection_free(&query->maps[i]);
+        be_map_selection_free(&query->maps[i]);
     }
 }
 
@@ -40,8 +40,11 @@ static void free_image(request_image *image)
     be_image_free(&image->input);
     for (size_t s = 0; s < MOST_SUBJECTS; s++) {
         free(image->outputs[s].vertices);
+        free(image->outputs[s].spread);
         free(image->outputs[s].attention);
         free(image->outputs[s].attention_heads);
+        free(image->outputs[s].features);
+        free(image->maps[s]);
     }
 }
 

@@ -25,14 +25,14 @@ typedef enum request_kind {
 typedef struct request_query {
     be_fit fit;
     answer_format format;
-    bool vertices, rois;                           /* output= */
+    bool vertices, rois, spread, quality;          /* output=, spread=, quality= */
     be_space space;
     be_hemisphere hemisphere;                      /* hemi=, of FORMAT_GIFTI */
-    bool only_some, with_maps;                     /* rois=, attention= or roi= was given */
+    bool only_some, with_maps;                     /* rois=, and attention=, roi= or vertex= was given */
+    bool heads, hemispheres[BE_HEMISPHERES];       /* heads=all, hemi= */
     size_t subjects[MOST_SUBJECTS], n_subjects;    /* of the engine */
     be_roi_selection only[MOST_SUBJECTS];          /* by place in `subjects` */
-    be_roi_selection maps[MOST_SUBJECTS];
-    be_answer_maps how;                            /* hemi=, heads= */
+    be_map_selection maps[MOST_SUBJECTS];
 } request_query;
 
 void request_query_free(request_query *query);
@@ -43,11 +43,12 @@ typedef struct request_part {
     size_t size, capacity;
 } request_part;
 
-/* One image of the request, from its part to its prediction. */
+/* One image of the request, from its part (or the held prediction) to what is answered. */
 typedef struct request_image {
     be_image decoded, input;
     be_answer_image about;
     be_output outputs[MOST_SUBJECTS]; /* by place in query.subjects; owned */
+    float *maps[MOST_SUBJECTS];       /* those of query.maps; owned */
     be_timing timing;
     double decode_ms;
 } request_image;

@@ -46,7 +46,8 @@ void held_result_release(const held_result *result)
     if (!it || atomic_fetch_sub(&it->references, 1) != 1)
         return;
     be_image_free(&it->result.input);
-    free(it->result.attention);
+    free(it->result.output.attention);
+    free(it->result.output.features);
     engine_release(it->result.engine);
     free(it);
 }
@@ -100,7 +101,7 @@ static entry *find(results *self, const char *id, const char *caller, const size
 static be_status copy_floats(float **out, const float *from, size_t count)
 {
     void *memory;
-    be_status status = be_allocate(&memory, count, sizeof(float), "a held map", NULL);
+    be_status status = be_allocate(&memory, count, sizeof(float), "a held prediction", NULL);
     if (status == BE_OK) {
         memcpy(memory, from, count * sizeof(float));
         *out = memory;
@@ -109,9 +110,10 @@ static be_status copy_floats(float **out, const float *from, size_t count)
 }
 
 static entry *make_entry(engine *served, size_t subject, const be_answer_image *about, const be_image *input,
-                         const float *attention)
+                         const be_output *output)
 {
-    size_t cells = about->rows * about->columns, queries = engine_subject_info(served, subject)->maps;
+    size_t cells = about->rows * about->columns, maps = engine_subject_info(served, subject)->maps * cells;
+    size_t features = engine_feature_floats(served, subject, cells);
     const engine_subject *place = engine_subject_at(served, subject);
     void *memory, *pixels;
     if (be_allocate(&memory, 1, sizeof(entry), "a held result", NULL) != BE_OK)
@@ -122,7 +124,7 @@ static entry *make_entry(engine *served, size_t subject, const be_answer_image *
     it->result.subject = subject;
     it->result.about = *about;
     it->result.about.name = NULL;
-    it->bytes = sizeof *it + input->width * input->height * 3 + queries * cells * sizeof(float);
+    it->bytes = sizeof *it + input->width * input->height * 3 + (maps + features) * sizeof(float);
     if (be_answer_id(engine_model(served, place->model), place->subject, about, it->result.id, NULL) != BE_OK ||
         be_allocate(&pixels, input->width * input->height, 3, "a held picture", NULL) != BE_OK) {
         held_result_release(&it->result);
@@ -130,7 +132,8 @@ static entry *make_entry(engine *served, size_t subject, const be_answer_image *
     }
     it->result.input = (be_image){input->width, input->height, pixels};
     memcpy(pixels, input->rgb, input->width * input->height * 3);
-    if (copy_floats(&it->result.attention, attention, queries * cells) != BE_OK) {
+    if ((maps > 0 && copy_floats(&it->result.output.attention, output->attention, maps) != BE_OK) ||
+        (features > 0 && copy_floats(&it->result.output.features, output->features, features) != BE_OK)) {
         held_result_release(&it->result);
         return NULL;
     }
@@ -138,9 +141,9 @@ static entry *make_entry(engine *served, size_t subject, const be_answer_image *
 }
 
 void results_put(results *self, const char *caller, engine *served, size_t subject, const be_answer_image *about,
-                 const be_image *input, const float *attention)
+                 const be_image *input, const be_output *output)
 {
-    entry *it = make_entry(served, subject, about, input, attention);
+    entry *it = make_entry(served, subject, about, input, output);
     if (!it)
         return;
     strncpy(it->caller, caller, CALLER_SIZE - 1);

@@ -1,5 +1,5 @@
-/* Predictions that are still held for GET /attention: their maps and the picture they are of, newest used first, bounded in
- * bytes. All calls may come from any thread.
+/* Predictions that are still held for GET /attention: what their maps are made from and the picture, newest used first, bounded
+ * in bytes. All calls may come from any thread.
  */
 #ifndef BRAINENCD_RESULTS_H
 #define BRAINENCD_RESULTS_H
@@ -17,7 +17,7 @@ struct held_result {
     size_t subject;        /* of the engine */
     be_answer_image about; /* name is NULL */
     be_image input;        /* fitted; owned */
-    float *attention;      /* [Q][cells], mean over heads; owned */
+    be_output output;      /* attention, or features of a subject whose maps are by vertex; owned */
 };
 
 /* Holds up to `bytes` bytes. */
@@ -28,10 +28,10 @@ void results_resize(results *self, size_t bytes);
 /* Forgets all: their weights are no longer served. */
 void results_clear(results *self);
 
-/* Holds a copy of a prediction, and notes it as the caller's most recent one for the subject. What does not fit, or for which
- * there is no memory, is not held. */
+/* Holds a copy of a prediction (of `output` the attention or the features), and notes it as the caller's most recent one for the
+ * subject. What does not fit, or for which there is no memory, is not held. */
 void results_put(results *self, const char *caller, engine *served, size_t subject, const be_answer_image *about,
-                 const be_image *input, const float *attention);
+                 const be_image *input, const be_output *output);
 
 /* The prediction of that id, or with id NULL the caller's most recent one (of the subject, when `subject` is not NULL: its
  * index in the engine). NULL when it is not held. To be given back with held_result_release. */

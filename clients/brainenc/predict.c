@@ -24,6 +24,8 @@ static const char help[] =
     "                      the subject has none\n"
     "  --output WHAT       in JSON: vertices, rois or both (default)\n"
     "  --attention NAMES   in JSON: adds these ROIs' attention maps\n"
+    "  --spread            in JSON, of an ensemble: the standard deviation over its runs, of each vertex and (its mean) ROI\n"
+    "  --quality           in JSON: how well vertices and ROIs are predicted, as far as the subject's file tells\n"
     "  --list FILE         more pictures, one path a line (- : standard input)\n"
     "  --dataset NAME      of HDF5 files: the dataset (default: imgBrick, or else the only one that holds pictures)\n"
     "  --images NUMBERS    of HDF5 files: these pictures, from 0, in this order: 0-999,5000 (default: all)\n"
@@ -39,12 +41,13 @@ static const char help[] =
 /* --- the command line ----------------------------------------------------------------------------- */
 
 enum { STANDARD_SECONDS = 300, MOST_SECONDS = 86400 };
-enum { OPTION_JSON = 256, OPTION_ROIS, OPTION_WHAT, OPTION_ATTENTION, OPTION_LIST, OPTION_ON_ERROR, OPTION_RESTART,
-       OPTION_SERVER, OPTION_KEY_FILE, OPTION_TIMEOUT, OPTION_SPACE, OPTION_DATASET, OPTION_IMAGES };
+enum { OPTION_JSON = 256, OPTION_ROIS, OPTION_WHAT, OPTION_ATTENTION, OPTION_SPREAD, OPTION_QUALITY, OPTION_LIST, OPTION_ON_ERROR,
+       OPTION_RESTART, OPTION_SERVER, OPTION_KEY_FILE, OPTION_TIMEOUT, OPTION_SPACE, OPTION_DATASET, OPTION_IMAGES };
 
 static const struct option own_options[] = {
     {"json", no_argument, NULL, OPTION_JSON}, {"rois", required_argument, NULL, OPTION_ROIS},
     {"output", required_argument, NULL, OPTION_WHAT}, {"attention", required_argument, NULL, OPTION_ATTENTION},
+    {"spread", no_argument, NULL, OPTION_SPREAD}, {"quality", no_argument, NULL, OPTION_QUALITY},
     {"list", required_argument, NULL, OPTION_LIST}, {"on-error", required_argument, NULL, OPTION_ON_ERROR},
     {"restart", no_argument, NULL, OPTION_RESTART}, {"server", required_argument, NULL, OPTION_SERVER},
     {"key-file", required_argument, NULL, OPTION_KEY_FILE}, {"timeout", required_argument, NULL, OPTION_TIMEOUT},
@@ -62,6 +65,8 @@ static int take_option(predict_request *ask, int option, const char *value)
     case OPTION_ROIS: ask->rois = value; break;
     case OPTION_WHAT: ask->what = value; break;
     case OPTION_ATTENTION: ask->attention = value; break;
+    case OPTION_SPREAD: ask->spread = true; break;
+    case OPTION_QUALITY: ask->quality = true; break;
     case OPTION_LIST: return file_list_add_lines(&ask->files, value, &error) == BE_OK ? EXIT_DONE : tool_fail(&error);
     case OPTION_ON_ERROR:
         if (strcmp(value, "nan") != 0 && strcmp(value, "stop") != 0)
@@ -147,6 +152,8 @@ static int check(predict_request *ask)
         return tool_usage("--output says what goes into JSON (-o FILE.json or --json)");
     if (ask->kind != KIND_JSON && ask->attention)
         return tool_usage("--attention goes into JSON (-o FILE.json or --json); `brainenc attention` writes .npy and .png");
+    if (ask->kind != KIND_JSON && (ask->spread || ask->quality))
+        return tool_usage("%s goes into JSON (-o FILE.json or --json)", ask->spread ? "--spread" : "--quality");
     return EXIT_DONE;
 }
 
@@ -170,6 +177,16 @@ be_surface predict_surface(const predict_subject *subject)
     return (be_surface){subject->info, {subject->fsaverage[BE_LEFT], subject->fsaverage[BE_RIGHT]}};
 }
 
+/* Of a server's subject the names alone can be checked. */
+static be_status select_maps(predict_job *self, size_t subject, be_error *error)
+{
+    const be_subject_info *info = self->subjects[subject].info;
+    be_map_selection *to = &self->maps[subject];
+    *to = (be_map_selection){.hemispheres = {true, true}};
+    return self->ask->server ? be_roi_select(&info->rois, self->ask->attention, &to->rois, error)
+                             : be_map_select_rois(info, self->ask->attention, to, error);
+}
+
 static be_status select_rois(predict_job *self, be_error *error)
 {
     be_status status = BE_OK;
@@ -178,10 +195,10 @@ static be_status select_rois(predict_job *self, be_error *error)
         const be_surface surface = predict_surface(&self->subjects[s]);
         if (self->ask->rois)
             status = be_roi_select(&info->rois, self->ask->rois, &self->only[s], error);
-        if (status == BE_OK && self->ask->attention && !self->ask->server)
-            status = check_maps(info, error);
         if (status == BE_OK && self->ask->attention)
-            status = be_roi_select(&info->rois, self->ask->attention, &self->attention[s], error);
+            status = select_maps(self, s, error);
+        if (status == BE_OK && self->ask->spread && !self->ask->server)
+            status = be_answer_check_spread(info, error);
         for (int h = BE_LEFT; h < BE_HEMISPHERES && status == BE_OK; h++)
             status = be_columns_make(&surface, self->ask->space, self->ask->rois ? &self->only[s] : NULL, (be_hemisphere)h,
                                      &self->columns[s][h], error);
@@ -211,6 +228,8 @@ static be_status hash_run(const predict_job *self, char hash[BE_HASH_SIZE], be_e
     be_text_add(&text, ask->rois ? ask->rois : "");
     be_text_add(&text, "\n");
     be_text_add(&text, ask->attention ? ask->attention : "");
+    be_text_add(&text, ask->spread ? "\nspread" : "");
+    be_text_add(&text, ask->quality ? "\nquality" : "");
     for (size_t i = 0; i < picture_list_count(ask->pictures); i++) {
         const run_picture *it = picture_list_at(ask->pictures, i);
         be_text_add(&text, "\n");
@@ -272,7 +291,7 @@ static void clean_up(predict_job *self)
         be_columns_free(&self->columns[s][BE_LEFT]);
         be_columns_free(&self->columns[s][BE_RIGHT]);
         be_roi_selection_free(&self->only[s]);
-        be_roi_selection_free(&self->attention[s]);
+        be_map_selection_free(&self->maps[s]);
     }
     predict_local_close(self->local);
     predict_remote_close(self->remote);

@@ -20,7 +20,7 @@ typedef struct predict_request {
     picture_list *pictures;       /* of the files */
     const char *output, *rois, *attention, *what;
     be_space space;
-    bool json, skip_broken, restart;
+    bool json, spread, quality, skip_broken, restart;
     predict_kind kind;
 } predict_request;
 
@@ -58,7 +58,8 @@ typedef struct predict_job {
     char run[BE_HASH_SIZE], head[BE_NPY_HEADER_MAX];
     failure_list failures;
     progress bar;
-    be_roi_selection only[MOST_SUBJECTS], attention[MOST_SUBJECTS]; /* of each subject; count 0: not asked */
+    be_roi_selection only[MOST_SUBJECTS];   /* of each subject; count 0: not asked */
+    be_map_selection maps[MOST_SUBJECTS];
     be_columns columns[MOST_SUBJECTS][BE_HEMISPHERES]; /* the vertices that are written */
     be_text kept;                    /* GIFTI: float32 [pictures so far][V_lh + V_rh] */
     size_t first;                    /* the next image's number */

@@ -18,22 +18,29 @@ struct predict_local {
 
 /* --- setting up ----------------------------------------------------------------------------------- */
 
-static be_status make_output(const predict_job *job, size_t subject, be_output *output, be_error *error)
+static be_status make_floats(float **out, size_t count, be_error *error)
 {
-    const be_subject_info *info = job->subjects[subject].info;
-    size_t tokens = job->ask->compute.tokens ? job->ask->compute.tokens : BE_DEFAULT_TOKENS;
     void *memory;
-    be_status status = be_allocate(&memory, info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT], sizeof(float), "answers",
-                                   error);
-    if (status != BE_OK)
-        return status;
-    output->vertices = memory;
-    if (!job->ask->attention)
-        return BE_OK;
-    status = be_allocate(&memory, info->maps * tokens, sizeof(float), "attention maps", error);
+    be_status status = be_allocate(&memory, count, sizeof(float), "answers", error);
     if (status == BE_OK)
-        output->attention = memory;
+        *out = memory;
     return status;
+}
+
+static be_status make_output(const predict_local *self, size_t subject, be_output *output, be_error *error)
+{
+    const predict_request *ask = self->job->ask;
+    const be_subject_info *info = self->job->subjects[subject].info;
+    size_t tokens = ask->compute.tokens ? ask->compute.tokens : BE_DEFAULT_TOKENS;
+    be_status status = make_floats(&output->vertices, info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT], error);
+    if (status == BE_OK && ask->spread)
+        status = make_floats(&output->spread, info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT], error);
+    if (status != BE_OK || !ask->attention)
+        return status;
+    if (!info->by_vertex)
+        return make_floats(&output->attention, info->maps * tokens, error);
+    return make_floats(&output->features, be_session_layers(self->engine.session, subject) * tokens *
+                       be_model_backbone(self->engine.model)->channels, error);
 }
 
 static be_status make_buffers(predict_local *self, be_error *error)
@@ -61,7 +68,7 @@ static be_status make_buffers(predict_local *self, be_error *error)
         return status;
     self->outputs = memory;
     for (size_t i = 0; i < total && status == BE_OK; i++)
-        status = make_output(self->job, i % self->job->n_subjects, &self->outputs[i], error);
+        status = make_output(self, i % self->job->n_subjects, &self->outputs[i], error);
     return status;
 }
 
@@ -104,7 +111,9 @@ void predict_local_close(predict_local *self)
         return;
     for (size_t i = 0; self->outputs && i < self->batch * self->job->n_subjects; i++) {
         free(self->outputs[i].vertices);
+        free(self->outputs[i].spread);
         free(self->outputs[i].attention);
+        free(self->outputs[i].features);
     }
     free(self->outputs);
     free(self->pictures);
@@ -144,17 +153,38 @@ be_status predict_local_step(predict_job *job, be_error *error)
     return status;
 }
 
+/* The maps of one picture and subject; to be freed. */
+static be_status make_maps(const predict_job *job, size_t subject, const predict_answer *answer, float **values, be_error *error)
+{
+    const be_answer_image *about = &answer->picture->about;
+    const be_map_source source = {.info = job->subjects[subject].info, .output = &answer->outputs[subject], .rows = about->rows,
+                                  .columns = about->columns, .session = job->local->engine.session, .subject = subject};
+    be_status status = make_floats(values, be_map_selection_count(&job->maps[subject]) * about->rows * about->columns, error);
+    if (status != BE_OK)
+        return status;
+    status = be_maps_compute(&source, &job->maps[subject], *values, error);
+    if (status != BE_OK)
+        free(*values);
+    return status;
+}
+
 be_status predict_local_json(const predict_job *job, size_t subject, const predict_answer *answer, char **text, be_error *error)
 {
     const predict_request *ask = job->ask;
     const picture *from = answer->picture;
+    float *values = NULL;
+    be_status status = ask->attention ? make_maps(job, subject, answer, &values, error) : BE_OK;
+    if (status != BE_OK)
+        return status;
+    const be_answer_maps maps = {&job->maps[subject], values};
     be_answer_options options = {.vertices = strcmp(ask->what, "rois") != 0, .rois = strcmp(ask->what, "vertices") != 0,
-                                 .space = ask->space,
-                                 .only = ask->rois ? &job->only[subject] : NULL,
-                                 .attention = ask->attention ? &job->attention[subject] : NULL};
+                                 .quality = ask->quality, .space = ask->space, .only = ask->rois ? &job->only[subject] : NULL,
+                                 .maps = ask->attention ? &maps : NULL};
     be_answer_timing times = {.decode = from->decode_ms, .backbone = 1e3 * answer->timing->backbone,
                               .encoder = 1e3 * answer->timing->encoder};
     times.total = times.decode + times.backbone + times.encoder;
-    return be_answer_prediction(job->local->engine.model, subject, &from->about, &answer->outputs[subject], &options,
-                                &times, text, error);
+    status = be_answer_prediction(job->local->engine.model, subject, &from->about, &answer->outputs[subject], &options, &times,
+                                  text, error);
+    free(values);
+    return status;
 }

@@ -73,6 +73,10 @@ static be_status make_path(predict_remote *self, be_error *error)
         remote_add_parameter(&path, "rois", ask->rois);
     if (ask->attention)
         remote_add_parameter(&path, "attention", ask->attention);
+    if (ask->spread)
+        remote_add_parameter(&path, "spread", "true");
+    if (ask->quality)
+        remote_add_parameter(&path, "quality", "true");
     free(names.bytes);
     self->path = path.bytes;
     return status == BE_OK ? be_text_finish(&path, error) : status;

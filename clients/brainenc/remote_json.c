@@ -34,20 +34,17 @@ static const char *skip_spaces(const char *at)
     return at + strspn(at, " \t\r\n");
 }
 
-/* A tree of values is far larger than the text: they are counted first. */
 static be_status check_text(const char *text, size_t size, be_error *error)
 {
     json_walk walk = {0};
-    size_t values = 0;
     if (strlen(text) != size || !be_utf8_valid(text, size))
         return be_fail(error, BE_ERROR_FORMAT, "the answer is no text in UTF-8");
     for (const char *at = text; *at; at = step(&walk, at)) {
-        values += !walk.quoted && strchr(",:[{", *at);
         if ((unsigned char)*at < 0x20 && (walk.quoted || !strchr("\t\r\n", *at)))
             return be_fail(error, BE_ERROR_FORMAT, "the answer is no JSON: there is a control character in it");
-        if (values > REMOTE_MOST_VALUES)
-            return be_fail(error, BE_ERROR_LIMIT, "the answer holds more than %d values", REMOTE_MOST_VALUES);
     }
+    if (!be_json_has_few_values(text, size, REMOTE_MOST_VALUES))
+        return be_fail(error, BE_ERROR_LIMIT, "the answer holds more than %d values", REMOTE_MOST_VALUES);
     return BE_OK;
 }
 

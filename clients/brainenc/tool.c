@@ -192,14 +192,6 @@ static be_status check_grid(const compute_options *options, const be_model *mode
                    out->input.width, out->input.height, out->about.rows, out->about.columns, limit);
 }
 
-be_status check_maps(const be_subject_info *info, be_error *error)
-{
-    if (info->maps > 0)
-        return BE_OK;
-    return be_fail(error, BE_ERROR_UNSUPPORTED, "%s has no attention maps of ROIs: its %s encoder with readout %s has no query of a ROI",
-                   info->name, info->encoder, info->readout);
-}
-
 void fit_picture(const be_image *decoded, const compute_options *options, const be_model *model, picture *out)
 {
     size_t size = be_subject_get_info(be_model_subject(model, 0))->image_size;

@@ -86,9 +86,6 @@ typedef struct picture {
     be_error error;
 } picture;
 
-/* BE_OK when the subject has maps of its ROIs; BE_ERROR_UNSUPPORTED with the reason otherwise. */
-be_status check_maps(const be_subject_info *info, be_error *error);
-
 /* Reads, decodes and fits the file `path` for the model's first subject. */
 void read_picture(const char *path, const compute_options *options, const be_model *model, picture *out);
 /* The last part of this alone; of `out` the name and the fit are set. */

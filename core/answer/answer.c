@@ -5,10 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/answer/maps.h"
+#include "core/answer/parts.h"
 #include "core/base/memory.h"
 #include "core/files/hash.h"
-#include "core/files/json.h"
 
 #define PRECISION "f32"
 
@@ -66,51 +65,46 @@ be_status be_answer_vertices(const be_subject_info *info, const be_roi_selection
     return status;
 }
 
+be_status be_answer_check_spread(const be_subject_info *info, be_error *error)
+{
+    if (info->runs > 1)
+        return BE_OK;
+    return be_fail(error, BE_ERROR_UNSUPPORTED, "spread: %s has a single run, whose spread over runs nobody knows", info->name);
+}
+
 /* --- parts of a prediction ------------------------------------------------------------------------ */
 
-/* Arrays of numbers are written by be_text_add_floats and put in as they are. */
-static void add_raw(be_json *json, cJSON *to, const char *key, be_text *text)
+/* The members' different layers, in the order they first come. */
+static void add_layers(be_json *json, cJSON *to, const be_subject_info *info)
 {
-    if (text->failed)
-        json->failed = true;
-    else
-        be_json_raw(json, to, key, text->bytes);
-    free(text->bytes);
+    cJSON *list = be_json_array(json, to, "layers");
+    for (size_t m = 0; m < info->members; m++) {
+        bool first = true;
+        for (size_t n = 0; n < m && first; n++)
+            first = info->member[n].tap.layer != info->member[m].tap.layer;
+        if (first)
+            be_json_number(json, list, NULL, (double)info->member[m].tap.layer);
+    }
 }
 
-static void add_pair(be_json *json, cJSON *to, const char *key, size_t first, size_t second)
+void be_answer_add_model(be_json *json, cJSON *to, const be_model *model, size_t subject)
 {
-    cJSON *pair = be_json_array(json, to, key);
-    be_json_number(json, pair, NULL, (double)first);
-    be_json_number(json, pair, NULL, (double)second);
-}
-
-static void add_unverified(be_json *json, cJSON *to, const be_subject_info *info, const be_backbone_info *backbone)
-{
-    if (!*info->unverified && !*backbone->unverified)
-        return;
-    cJSON *list = be_json_array(json, to, "unverified");
-    if (*info->unverified)
-        be_json_text(json, list, NULL, info->unverified);
-    if (*backbone->unverified)
-        be_json_text(json, list, NULL, backbone->unverified);
-}
-
-static void add_model(be_json *json, cJSON *to, const be_model *model, const be_subject_info *info)
-{
-    const be_backbone_info *backbone = be_model_backbone(model);
-    cJSON *object = be_json_object(json, to, "model");
-    be_json_text(json, object, "backbone", backbone->name);
-    be_json_text(json, object, "features", be_features_name(info->member[0].tap.features));
-    be_json_number(json, object, "layer", (double)info->member[0].tap.layer);
-    be_json_text(json, object, "encoder", info->encoder);
-    be_json_text(json, object, "readout", info->readout);
-    be_json_number(json, object, "members", (double)info->members);
-    be_json_text(json, object, "precision", PRECISION);
-    be_json_text(json, object, "weights", info->weights_hash);
-    be_json_text(json, object, "version", "brainenc " BRAINENC_VERSION);
-    be_json_text(json, object, "units", info->units);
-    add_unverified(json, object, info, backbone);
+    const be_subject_info *info = be_subject_get_info(be_model_subject(model, subject));
+    be_json_text(json, to, "backbone", be_model_backbone(model)->name);
+    be_json_text(json, to, "backbone_weights", be_model_backbone_hash(model));
+    be_json_text(json, to, "features", be_features_name(info->member[0].tap.features));
+    be_json_number(json, to, "layer", (double)info->member[0].tap.layer);
+    if (info->members > 1)
+        add_layers(json, to, info);
+    be_json_text(json, to, "encoder", info->encoder);
+    be_json_text(json, to, "readout", info->readout);
+    be_json_number(json, to, "members", (double)info->members);
+    be_json_number(json, to, "runs", (double)info->runs);
+    be_json_text(json, to, "precision", PRECISION);
+    be_json_text(json, to, "storage", info->storage);
+    be_json_text(json, to, "weights", info->weights_hash);
+    be_json_text(json, to, "version", "brainenc " BRAINENC_VERSION);
+    be_json_text(json, to, "units", info->units);
 }
 
 static void add_image(be_json *json, cJSON *to, const be_model *model, const be_answer_image *image)
@@ -122,41 +116,61 @@ static void add_image(be_json *json, cJSON *to, const be_model *model, const be_
     be_json_number(json, object, "width", (double)image->width);
     be_json_number(json, object, "height", (double)image->height);
     be_json_text(json, object, "fit", be_fit_name(image->fit));
-    add_pair(json, object, "input", image->rows * patch, image->columns * patch);
-    add_pair(json, object, "grid", image->rows, image->columns);
+    be_answer_add_pair(json, object, "input", image->rows * patch, image->columns * patch);
+    be_answer_add_pair(json, object, "grid", image->rows, image->columns);
 }
 
-/* "lh": {"vertices": [...]}, with "indices" when only some are wanted. `values` are the hemisphere's. */
-static be_status add_hemisphere(be_json *json, cJSON *to, const be_surface *surface, be_hemisphere hemisphere,
-                                const float *values, const be_answer_options *options, be_error *error)
+static void add_numbers(be_json *json, cJSON *to, const be_columns *columns)
 {
-    cJSON *object = be_json_object(json, to, be_hemisphere_name(hemisphere));
-    be_text indices = {0}, vertices = {0};
+    be_text text = {0};
+    be_columns_add_numbers(columns, &text);
+    be_answer_add_raw(json, to, "indices", &text);
+}
+
+/* "lh": {"vertices": [...]}, with "indices" when only some are wanted, "spread" when it was computed, and their quality. */
+static be_status add_hemisphere(be_json *json, cJSON *to, const be_subject *subject, be_hemisphere hemisphere,
+                                const be_output *output, const be_answer_options *options, be_error *error)
+{
+    const be_surface surface = be_surface_of(subject);
+    size_t first = hemisphere == BE_LEFT ? 0 : surface.info->n_vertices[BE_LEFT];
     be_columns columns;
-    be_status status = be_columns_make(surface, options->space, options->only, hemisphere, &columns, error);
+    be_status status = be_columns_make(&surface, options->space, options->only, hemisphere, &columns, error);
     if (status != BE_OK)
         return status;
-    if (options->only) {
-        be_columns_add_numbers(&columns, &indices);
-        add_raw(json, object, "indices", &indices);
-    }
-    be_columns_add_json(&columns, values, &vertices);
-    add_raw(json, object, "vertices", &vertices);
+    cJSON *object = be_json_object(json, to, be_hemisphere_name(hemisphere));
+    if (options->only)
+        add_numbers(json, object, &columns);
+    be_answer_add_column(json, object, "vertices", &columns, output->vertices + first);
+    if (output->spread)
+        be_answer_add_column(json, object, "spread", &columns, output->spread + first);
+    if (options->quality)
+        status = be_answer_add_vertex_quality(json, object, subject, hemisphere, &columns, error);
     be_columns_free(&columns);
-    return BE_OK;
+    return status;
 }
 
-static void add_mean(be_json *json, cJSON *to, const be_roi *roi, be_hemisphere hemisphere, const float *values)
+/* The mean of the hemisphere's `values` over the ROI's vertices; null when it has none. */
+static void add_mean(be_json *json, cJSON *to, const char *key, const be_roi *roi, be_hemisphere hemisphere, const float *values)
 {
-    cJSON *object = be_json_object(json, to, be_hemisphere_name(hemisphere));
     char text[BE_FLOAT_TEXT_SIZE];
     size_t count = roi->n_vertices[hemisphere];
     double sum = 0;
     for (size_t i = 0; i < count; i++)
         sum += values[roi->vertices[hemisphere][i]];
-    be_float_text(count ? (float)(sum / (double)count) : NAN, text); /* of no vertices: null */
-    be_json_raw(json, object, "mean", text);
-    be_json_number(json, object, "n", (double)count);
+    be_float_text(count ? (float)(sum / (double)count) : NAN, text);
+    be_json_raw(json, to, key, text);
+}
+
+/* "lh": {"mean", "n"}, with "spread", the mean of its vertices' spreads, when that was computed. */
+static void add_means(be_json *json, cJSON *to, const be_subject_info *info, const be_roi *roi, be_hemisphere hemisphere,
+                    const be_output *output)
+{
+    size_t first = hemisphere == BE_LEFT ? 0 : info->n_vertices[BE_LEFT];
+    cJSON *object = be_json_object(json, to, be_hemisphere_name(hemisphere));
+    add_mean(json, object, "mean", roi, hemisphere, output->vertices + first);
+    if (output->spread)
+        add_mean(json, object, "spread", roi, hemisphere, output->spread + first);
+    be_json_number(json, object, "n", (double)roi->n_vertices[hemisphere]);
 }
 
 static bool is_selected(const be_roi_selection *selection, size_t roi)
@@ -170,21 +184,20 @@ static bool is_selected(const be_roi_selection *selection, size_t roi)
     return false;
 }
 
-static void add_rois(be_json *json, cJSON *to, const be_subject_info *info, const float *values, const be_roi_selection *only)
+static void add_rois(be_json *json, cJSON *to, const be_subject *subject, const be_output *output,
+                     const be_answer_options *options)
 {
+    const be_subject_info *info = be_subject_get_info(subject);
     cJSON *list = be_json_array(json, to, "rois");
     for (size_t r = 0; r < info->rois.count; r++) {
         const be_roi *roi = &info->rois.rois[r];
-        if (only && !is_selected(only, r))
+        if (options->only && !is_selected(options->only, r))
             continue;
-        cJSON *object = be_json_object(json, list, NULL);
-        be_json_text(json, object, "name", roi->name);
-        if (*roi->family)
-            be_json_text(json, object, "family", roi->family);
-        else
-            be_json_null(json, object, "family");
-        add_mean(json, object, roi, BE_LEFT, values);
-        add_mean(json, object, roi, BE_RIGHT, values + info->n_vertices[BE_LEFT]);
+        cJSON *object = be_answer_add_roi(json, list, roi);
+        add_means(json, object, info, roi, BE_LEFT, output);
+        add_means(json, object, info, roi, BE_RIGHT, output);
+        if (options->quality)
+            be_answer_add_roi_quality(json, object, subject, roi);
     }
 }
 
@@ -205,116 +218,33 @@ static void add_timing(be_json *json, cJSON *to, const be_answer_timing *timing,
     add_time(json, object, "total", timing->total + encode);
 }
 
-/* --- maps ----------------------------------------------------------------------------------------- */
-
-/* "weights": [[..columns..] x rows]. */
-static void add_weights(be_json *json, cJSON *to, const float *map, const be_answer_image *image)
-{
-    be_text text = {0};
-    for (size_t row = 0; row < image->rows; row++) {
-        be_text_add(&text, row ? "," : "[");
-        be_text_add_floats(&text, map + row * image->columns, image->columns);
-    }
-    be_text_add(&text, "]");
-    add_raw(json, to, "weights", &text);
-}
-
-static cJSON *add_group(be_json *json, cJSON *list, const be_subject_info *info, const be_roi_group *group,
-                        be_hemisphere hemisphere)
-{
-    cJSON *object = be_json_object(json, list, NULL);
-    be_json_text(json, object, "roi", group->name);
-    cJSON *members = be_json_array(json, object, "members");
-    for (size_t m = 0; m < group->n_members; m++)
-        be_json_text(json, members, NULL, info->rois.rois[group->members[m]].name);
-    be_json_text(json, object, "hemi", be_hemisphere_name(hemisphere));
-    be_json_flag(json, object, "dynamic", info->dynamic);
-    return object;
-}
-
-/* "grid" and "maps" of the selected groups. */
-static be_status add_maps(be_json *json, cJSON *to, const be_subject_info *info, const be_answer_image *image,
-                          const be_output *output, const be_roi_selection *selection, const be_answer_maps *maps,
-                          be_error *error)
-{
-    size_t cells = image->rows * image->columns, heads = maps->heads ? info->heads : 1;
-    const float *attention = maps->heads ? output->attention_heads : output->attention;
-    void *map;
-    be_status status = be_allocate(&map, cells, sizeof(float), "a map", error);
-    if (status != BE_OK)
-        return status;
-    add_pair(json, to, "grid", image->rows, image->columns);
-    cJSON *list = be_json_array(json, to, "maps");
-    for (size_t g = 0; g < selection->count; g++) {
-        for (int h = BE_LEFT; h < BE_HEMISPHERES; h++) {
-            for (size_t head = 0; head < heads && maps->hemispheres[h]; head++) {
-                cJSON *object = add_group(json, list, info, &selection->groups[g], (be_hemisphere)h);
-                if (maps->heads)
-                    be_json_number(json, object, "head", (double)head);
-                be_map_of_group(info, &selection->groups[g], (be_hemisphere)h, attention + head * info->maps * cells,
-                                cells, map);
-                add_weights(json, object, map, image);
-            }
-        }
-    }
-    free(map);
-    return BE_OK;
-}
-
 /* --- whole answers -------------------------------------------------------------------------------- */
-
-/* What every answer begins with. */
-static be_status add_identity(be_json *json, const be_model *model, size_t subject, const be_answer_image *image,
-                              be_error *error)
-{
-    char id[BE_ID_SIZE];
-    be_status status = be_answer_id(model, subject, image, id, error);
-    if (status != BE_OK)
-        return status;
-    be_json_text(json, json->root, "id", id);
-    be_json_text(json, json->root, "subject", be_subject_get_info(be_model_subject(model, subject))->name);
-    be_json_flag(json, json->root, "demo", be_subject_get_info(be_model_subject(model, subject))->demo);
-    return BE_OK;
-}
 
 be_status be_answer_prediction(const be_model *model, size_t subject, const be_answer_image *image, const be_output *output,
                                const be_answer_options *options, const be_answer_timing *timing, char **text,
                                be_error *error)
 {
-    const be_subject_info *info = be_subject_get_info(be_model_subject(model, subject));
-    const be_surface surface = be_surface_of(be_model_subject(model, subject));
-    const be_answer_maps both = {.hemispheres = {true, true}};
+    const be_subject *of = be_model_subject(model, subject);
+    const be_subject_info *info = be_subject_get_info(of);
     double start = be_clock();
     be_json json = be_json_begin();
-    be_status status = add_identity(&json, model, subject, image, error);
-    add_model(&json, json.root, model, info);
+    be_status status = be_answer_add_identity(&json, model, subject, image, error);
+    cJSON *described = be_json_object(&json, json.root, "model");
+    be_answer_add_model(&json, described, model, subject);
+    be_answer_add_unverified(&json, described, model, info);
+    if (options->quality)
+        be_answer_add_training(&json, described, info);
     add_image(&json, json.root, model, image);
     if (options->space != BE_SPACE_CHALLENGE && options->vertices)
         be_json_text(&json, json.root, "space", be_space_name(options->space));
     for (int h = BE_LEFT; h < BE_HEMISPHERES && options->vertices && status == BE_OK; h++)
-        status = add_hemisphere(&json, json.root, &surface, (be_hemisphere)h,
-                                output->vertices + (h == BE_LEFT ? 0 : info->n_vertices[BE_LEFT]), options, error);
+        status = add_hemisphere(&json, json.root, of, (be_hemisphere)h, output, options, error);
     if (options->rois)
-        add_rois(&json, json.root, info, output->vertices, options->only);
-    if (options->attention && status == BE_OK)
-        status = add_maps(&json, json.root, info, image, output, options->attention, &both, error);
+        add_rois(&json, json.root, of, output, options);
+    if (options->maps)
+        be_answer_add_maps(&json, json.root, info, image, options->maps);
     if (timing)
         add_timing(&json, json.root, timing, 1e3 * (be_clock() - start));
-    if (status == BE_OK)
-        return be_json_print(&json, text, error);
-    be_json_discard(&json);
-    return status;
-}
-
-be_status be_answer_attention(const be_model *model, size_t subject, const be_answer_image *image, const be_output *output,
-                              const be_roi_selection *selection, const be_answer_maps *maps, char **text, be_error *error)
-{
-    be_json json = be_json_begin();
-    be_status status = add_identity(&json, model, subject, image, error);
-    add_unverified(&json, json.root, be_subject_get_info(be_model_subject(model, subject)), be_model_backbone(model));
-    if (status == BE_OK)
-        status = add_maps(&json, json.root, be_subject_get_info(be_model_subject(model, subject)), image, output, selection,
-                          maps, error);
     if (status == BE_OK)
         return be_json_print(&json, text, error);
     be_json_discard(&json);

@@ -2,18 +2,6 @@
 
 #include <string.h>
 
-void be_map_of_group(const be_subject_info *info, const be_roi_group *group, be_hemisphere hemisphere,
-                     const float *attention, size_t cells, float *out)
-{
-    size_t first_query = hemisphere == BE_LEFT ? 0 : info->maps / 2;
-    memset(out, 0, cells * sizeof *out);
-    for (size_t m = 0; m < group->n_members; m++) {
-        const float *map = attention + (first_query + group->members[m]) * cells;
-        for (size_t i = 0; i < cells; i++)
-            out[i] += map[i] / (float)group->n_members;
-    }
-}
-
 /* matplotlib's viridis at 20 even steps (CC0, Stéfan van der Walt and Nathaniel Smith), interpolated linearly between. */
 static const unsigned char viridis[][3] = {
     {68, 1, 84}, {72, 21, 103}, {72, 38, 119}, {69, 55, 129}, {64, 71, 136}, {57, 86, 140},

@@ -1,15 +1,8 @@
-/* Attention maps as users ask for them: of a ROI group and a hemisphere, as numbers or over the picture. */
+/* Attention maps drawn over the picture. */
 #ifndef BRAINENC_ANSWER_MAPS_H
 #define BRAINENC_ANSWER_MAPS_H
 
 #include "core/image/image.h"
-#include "core/subject/roi.h"
-#include "core/subject/subject.h"
-
-/* out[cells] = the mean of the maps of the group's members in one hemisphere. `attention` is [Q][cells] with Q =
- * info->maps (one head's, or the mean over heads). The mean of maps that each sum to 1 sums to 1. */
-void be_map_of_group(const be_subject_info *info, const be_roi_group *group, be_hemisphere hemisphere,
-                     const float *attention, size_t cells, float *out);
 
 /* The map drawn over the picture as in the paper's figures: each pixel of `image` (the model's input, before padding) is
  * 60 % the picture and 40 % the viridis colour of the map's value there, 0 to the map's largest value, read bilinearly

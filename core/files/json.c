@@ -108,6 +108,21 @@ void be_json_discard(be_json *json)
 }
 
 /* cJSON answers NULL for want of memory as for bad JSON; malloc alone says which, by POSIX in errno. */
+bool be_json_has_few_values(const char *text, size_t size, size_t most)
+{
+    bool quoted = false;
+    size_t count = 0;
+    for (size_t i = 0; i < size && count <= most; i++) {
+        if (quoted && text[i] == '\\')
+            i++;
+        else if (text[i] == '"')
+            quoted = !quoted;
+        else if (!quoted && memchr(",:[{", text[i], 4))
+            count++;
+    }
+    return count <= most;
+}
+
 be_status be_json_parse(const char *text, size_t size, const char *name, cJSON **root, be_error *error)
 {
     const char *end = NULL;

@@ -35,6 +35,10 @@ void be_json_copy(be_json *json, cJSON *to, const char *key, const cJSON *value)
 be_status be_json_print(be_json *json, char **text, be_error *error);
 void be_json_discard(be_json *json);
 
+/* Whether JSON text holds at most `most` values. A tree of many small values is far larger than its text: this comes before
+ * be_json_parse where the text is a stranger's. */
+bool be_json_has_few_values(const char *text, size_t size, size_t most);
+
 /* Reads the JSON value that `text` holds, with white space around it and nothing else; *root is to be freed with
  * cJSON_Delete. When it is no JSON the answer is BE_OK and *root NULL: the caller knows what to say. BE_ERROR_MEMORY, with a
  * sentence that begins with `name`, when an allocation failed; in a program that has given cJSON an allocator of its own

@@ -97,8 +97,8 @@ def test_bytes_in_flight(start):
 
 def test_answers_count_among_the_bytes_in_flight(start):
     daemon = start(limits={"body": "1MiB", "bytes_in_flight": "4MiB"})
-    small = encode_png(np.zeros((4, 4, 3)))  # whose fitted picture and maps have more than a MiB
-    headers, body = form(*[small] * 4)
+    small = encode_png(np.zeros((4, 4, 3)))  # whose fitted picture, maps and numbers have three quarters of a MiB
+    headers, body = form(*[small] * 6)
     answer = daemon.post("/predict", body, headers, status=503)
     assert "images" in answer.error() and int(answer.headers["Retry-After"]) >= 1
     wait_until(lambda: daemon.count("in_flight_bytes") == 0, "what was refused is let go")

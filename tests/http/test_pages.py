@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from support import CASE, noise, picture, tool_support
+from support import CASE, noise, picture, tool_support, wait_until
 
 PATHS = {"/predict": {"POST"}, "/attention": {"GET", "POST"}, "/subjects": {"GET"}, "/rois": {"GET"}, "/healthz": {"GET"},
          "/readyz": {"GET"}, "/metrics": {"GET"}, "/openapi.json": {"GET"}}
@@ -44,6 +44,7 @@ def test_metrics_are_prometheus_text_and_count(start):
         daemon.post("/predict", noise(seed))
     daemon.refuses(415, "POST", "/predict", b"no picture")
     daemon.refuses(404, "GET", "/nothing")
+    wait_until(lambda: daemon.count("in_flight") == daemon.count("in_flight_bytes") == 0, "let go after the answer has gone out")
     after = daemon.metrics()
 
     def grown(name, **labels):
@@ -85,7 +86,7 @@ def test_openapi_describes_every_path(golden_daemon):
             for parameter in about["parameters"]:
                 assert parameter["in"] == "query" and parameter["schema"] and parameter["description"]
     named = {parameter["name"] for parameter in api["paths"]["/predict"]["post"]["parameters"]}
-    assert named == {"subject", "rois", "output", "attention", "fit", "space", "format", "hemi"}
+    assert named == {"subject", "rois", "output", "attention", "spread", "quality", "fit", "space", "format", "hemi"}
 
 
 def test_head_is_get_without_the_body(golden_daemon):

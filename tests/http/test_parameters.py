@@ -4,10 +4,12 @@ import pytest
 from support import noise, picture
 
 WRONG = [
-    ("/predict?colour=red", 400, ["colour", "subject, rois, output, attention, fit, space, format"]),
+    ("/predict?colour=red", 400, ["colour", "subject, rois, output, attention, spread, quality, fit, space, format, hemi"]),
     ("/predict?output=all", 400, ["output", "all", "both, vertices, rois"]),
     ("/predict?fit=zoom", 400, ["zoom", "crop", "stretch", "pad", "native"]),
     ("/predict?space=moon", 400, ["space", "moon", "challenge, fsaverage"]),
+    ("/predict?spread=yes", 400, ["spread", "yes", "false, true"]),
+    ("/predict?spread=true&format=npy", 400, ["spread", "JSON"]),
     ("/predict?format=png", 400, ["format", "png", "json, npy, gifti"]),
     ("/predict?format=npy&subject=all", 400, ["format", "JSON"]),
     ("/predict?format=npy&attention=FBA", 400, ["attention", "JSON"]),
@@ -21,13 +23,14 @@ WRONG = [
     ("/predict?attention=FBA,Nothing", 404, ["Nothing"]),
     ("/predict?rois=", 400, ["empty"]),
     ("/predict?fit=pad&fit=crop", 400, ["fit", "twice"]),
-    ("/attention", 400, ["roi"]),
+    ("/attention", 400, ["roi", "vertex"]),
     ("/attention?roi=FBX", 404, ["FBX"]),
+    ("/attention?vertex=lh:1", 409, ["subj01", "name a roi"]),
     ("/attention?roi=FBA&hemi=top", 400, ["hemi", "both, lh, rh"]),
     ("/attention?roi=FBA&heads=3", 400, ["heads", "mean, all"]),
     ("/attention?roi=FBA&format=gif", 400, ["format", "json, npy, png"]),
-    ("/attention?roi=FBA&rois=FBA", 400, ["rois", "roi, subject, hemi"]),
-    ("/attention?roi=FBA&id=0", 400, ["id", "roi, subject, hemi"]),
+    ("/attention?roi=FBA&rois=FBA", 400, ["rois", "roi, vertex, subject, hemi"]),
+    ("/attention?roi=FBA&id=0", 400, ["id", "roi, vertex, subject, hemi"]),
     ("/predict?" + "&".join(f"k{i}=1" for i in range(40)), 400, ["32"]),
     ("/predict?rois=" + ",".join(["Nothing"] * 3000), 404, ["Nothing"]),
 ]
@@ -40,7 +43,7 @@ def test_a_wrong_parameter_of_a_post(golden_daemon, path, status, words):
 
 
 @pytest.mark.parametrize("path, status, words", [
-    ("/attention", 400, ["roi"]), ("/attention?roi=FBA&fit=crop", 400, ["fit", "roi, id, subject"]),
+    ("/attention", 400, ["roi"]), ("/attention?roi=FBA&fit=crop", 400, ["fit", "roi, vertex, id, subject"]),
     ("/attention?roi=FBX", 404, ["FBX"]), ("/attention?roi=FBA&subject=x", 404, ["'x'", "subj01, demo"]),
     ("/attention?roi=FBA&id=none", 404, ["none", "POST"]), ("/rois?subject=x", 404, ["'x'", "subj01, demo"]),
     ("/rois?foo=x", 400, ["foo", "subject"]),
@@ -52,7 +55,7 @@ def test_a_wrong_parameter_of_a_get(golden_daemon, path, status, words):
 
 
 @pytest.mark.parametrize("value", ["%ff%fe", "%00", "%0d%0aX-Injected:%20yes", "%", "%zz", "%F0%9F%A7%A0", "x" * 5000, "'\"<b>", "a" * 39 + "%C3%A4"])
-@pytest.mark.parametrize("key", ["subject", "rois", "fit", "attention"])
+@pytest.mark.parametrize("key", ["subject", "rois", "fit", "attention", "spread"])
 def test_strange_values_give_errors_in_utf8(golden_daemon, key, value):
     answer = golden_daemon.post(f"/predict?{key}={value}", noise(1), status=None)
     assert answer.status in (400, 404) and answer.error() and "X-Injected" not in answer.headers

@@ -60,8 +60,8 @@ def test_one_pass_serves_all_subjects_of_a_backbone(daemon):
         assert prediction["subject"] == name and (prediction["lh"], prediction["rh"]) == (alone["lh"], alone["rh"])
 
 
-@pytest.mark.parametrize("name", ["linear", "class", "voxels"])
-def test_a_readout_without_queries_of_rois_has_no_maps(daemon, name):
+@pytest.mark.parametrize("name", ["linear", "class"])
+def test_an_encoder_without_queries_has_no_maps(daemon, name):
     picture = LARGE[0].read_bytes()
     for method, path, body in (("GET", f"/attention?roi=FBA&subject={name}", None), ("POST", f"/attention?roi=FBA&subject={name}", picture),
                                ("POST", f"/predict?attention=FBA&subject={name}", picture)):

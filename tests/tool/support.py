@@ -180,6 +180,31 @@ def read_safetensors(path):
     return tensors, metadata
 
 
+def write_safetensors(path, tensors, metadata):
+    """What read_safetensors reads, back into a file."""
+    names = {"float32": "F32", "uint8": "U8", "int32": "I32"}
+    header, at = {"__metadata__": metadata}, 0
+    for name, values in tensors.items():
+        header[name] = {"dtype": names[str(values.dtype)], "shape": list(values.shape), "data_offsets": [at, at + values.nbytes]}
+        at += values.nbytes
+    text = json.dumps(header).encode()
+    data = b"".join(np.ascontiguousarray(values).tobytes() for values in tensors.values())
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+def join_members(files, path, scores, changes=()):
+    """One subject file of all members of `files`, each file's own one in turn. `scores`: {"lh": [members][vertices], "rh": ...};
+    `changes`: for each member, what else its description says."""
+    tensors, members = {}, []
+    for number, file in enumerate(files):
+        found, metadata = read_safetensors(file)
+        described = json.loads(metadata["brainenc"])
+        members.append(described["members"][0] | (changes[number] if changes else {}))
+        tensors |= {name.replace("members.0.", f"members.{number}."): values for name, values in found.items()}
+    tensors |= {f"validation.{side}": np.asarray(values, np.float32) for side, values in scores.items()}
+    write_safetensors(path, tensors, metadata | {"brainenc": json.dumps(described | {"members": members})})
+
+
 class _TorchUnpickler(pickle.Unpickler):
     """Reads torch's zip form with stand-ins for torch's own classes."""
 

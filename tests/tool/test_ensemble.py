@@ -1,24 +1,13 @@
 """Subject files of several members, made by hand from one of a single member: what they predict, and what is refused of them."""
 import json
-import struct
 
 import numpy as np
 import pytest
 
-from support import CASE, DATA, PREDICTION_TOLERANCE, read_safetensors
+from support import CASE, DATA, PREDICTION_TOLERANCE, USAGE, read_safetensors, write_safetensors
 
 PICTURE = CASE / "images/a_425.png"
 LAYER = "transformer.decoder.layers.0."
-
-
-def write_safetensors(path, tensors, metadata):
-    names = {"float32": "F32", "uint8": "U8", "int32": "I32"}
-    header, at = {"__metadata__": metadata}, 0
-    for name, values in tensors.items():
-        header[name] = {"dtype": names[str(values.dtype)], "shape": list(values.shape), "data_offsets": [at, at + values.nbytes]}
-        at += values.nbytes
-    text = json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(np.ascontiguousarray(it).tobytes() for it in tensors.values()))
 
 
 @pytest.fixture
@@ -101,3 +90,20 @@ def test_members_of_other_shapes_are_refused(tool, twins, tmp_path, change, word
 
 def test_scores_of_other_shapes_are_refused(tool, twins, tmp_path):
     assert "validation.lh" in predict(tool, twins(scores=lambda: np.zeros((2, 299), np.float32)), tmp_path, code=DATA).err
+
+
+def test_the_spread_is_that_over_runs(tool, twins, subject, tmp_path):
+    def add_one(second):
+        for side in ("lh", "rh"):
+            second[f"members.1.{side}_embed.0.bias"] += 1
+    masks = read_safetensors(subject)[0]
+    ensemble, model = twins(add_one), ["--backbone", CASE / "dinov2_small.safetensors", "--subject"]
+    found = tool.run("predict", PICTURE, *model, ensemble, "--json", "--spread").json()["predictions"][0]
+    for side in ("lh", "rh"):  # two runs that lie this far apart, once for each ROI that the vertex is in
+        times = np.maximum(masks[f"masks.{side}"].sum(axis=0), 1)
+        assert np.abs(np.array(found[side]["spread"]) - times / np.sqrt(2)).max() <= PREDICTION_TOLERANCE
+    tool.run("predict", PICTURE, *model, ensemble, "--spread", "-o", tmp_path / "found.json")
+    saved = json.loads((tmp_path / "found.json").read_text())["predictions"][0]
+    assert (saved["lh"], saved["rois"]) == (found["lh"], found["rois"])
+    assert "--spread" in tool.refuses(USAGE, "predict", PICTURE, *model, ensemble, "--spread")
+    assert "single run" in tool.refuses(DATA, "predict", PICTURE, *model, subject, "--spread", "--json")

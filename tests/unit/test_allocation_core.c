@@ -220,15 +220,20 @@ static const be_answer_image told = {.name = "a.png", .hash = "00", .width = 28,
 static be_status answer_selection(be_error *error)
 {
     const be_subject_info *info = be_subject_get_info(be_model_subject(model, 0));
-    be_roi_selection selection = {0};
+    const be_map_source source = {.info = info, .output = &answered, .rows = 2, .columns = 2};
+    static float values[7 * 4];
+    be_map_selection asked = {.hemispheres = {true, false}};
     char *text = NULL;
-    be_status status = be_roi_select(&info->rois, "FBA,floc-faces,rest,V1v", &selection, error);
-    be_answer_options options = {.vertices = true, .rois = true, .space = BE_SPACE_FSAVERAGE, .only = &selection,
-                                 .attention = &selection};
+    be_status status = be_map_select_rois(info, "FBA,floc-words,rest", &asked, error);
+    be_answer_options options = {.vertices = true, .rois = true, .space = BE_SPACE_FSAVERAGE, .only = &asked.rois,
+                                 .maps = &(be_answer_maps){&asked, values}};
+    assert_true(status != BE_OK || be_map_selection_count(&asked) * 4 <= sizeof values / sizeof *values);
+    if (status == BE_OK)
+        status = be_maps_compute(&source, &asked, values, error);
     if (status == BE_OK)
         status = be_answer_prediction(model, 0, &told, &answered, &options, NULL, &text, error);
     free(text);
-    be_roi_selection_free(&selection);
+    be_map_selection_free(&asked);
     return status;
 }
 

@@ -26,11 +26,24 @@ static void check_map(const cJSON *map, const float *attention, const size_t *qu
     assert_true(fabs(total - 1) <= 1e-5);
 }
 
+/* The maps of these ROIs, computed into memory of the test's own. */
+static float *compute(const answered *it, const char *names, be_map_selection *asked)
+{
+    const be_map_source source = {.info = info_of(it), .output = &it->output, .rows = ROWS, .columns = COLUMNS};
+    be_error error;
+    assert_ok(be_map_select_rois(info_of(it), names, asked, &error), &error);
+    float *values = malloc(be_map_selection_count(asked) * be_map_selection_sheets(info_of(it), asked) * CELLS * sizeof *values);
+    assert_non_null(values);
+    assert_ok(be_maps_compute(&source, asked, values, &error), &error);
+    return values;
+}
+
 static void test_maps(void **state)
 {
     const answered *it = *state;
-    be_roi_selection selection = select_rois(it, "FBA,rest");
-    cJSON *root = answer(it, &it->output, &(be_answer_options){.attention = &selection}, NULL);
+    be_map_selection asked = {.hemispheres = {true, true}};
+    float *values = compute(it, "FBA,rest", &asked);
+    cJSON *root = answer(it, &it->output, &(be_answer_options){.maps = &(be_answer_maps){&asked, values}}, NULL);
     assert_true(number_at(root, "grid.0") == ROWS && number_at(root, "grid.1") == COLUMNS);
     assert_int_equal(cJSON_GetArraySize(get(root, "maps")), 4);
     assert_string_equal(text_at(root, "maps.0.roi"), "FBA");
@@ -45,19 +58,20 @@ static void test_maps(void **state)
     check_map(get(root, "maps.2"), it->output.attention, (size_t[]){24}, 1);
     check_map(get(root, "maps.3"), it->output.attention, (size_t[]){ROIS + 24}, 1);
     cJSON_Delete(root);
-    be_roi_selection_free(&selection);
+    be_map_selection_free(&asked);
+    free(values);
 }
 
 static void test_maps_of_heads(void **state)
 {
     enum { HEADS = 16 };
     const answered *it = *state;
-    const be_answer_maps wanted = {.hemispheres = {false, true}, .heads = true};
-    be_roi_selection selection = select_rois(it, "EBA");
+    be_map_selection asked = {.hemispheres = {false, true}, .heads = true};
+    float *values = compute(it, "EBA", &asked);
     char id[BE_ID_SIZE], *text = NULL;
     be_error error;
     assert_ok(be_answer_id(it->model, 0, &it->image, id, &error), &error);
-    assert_ok(be_answer_attention(it->model, 0, &it->image, &it->output, &selection, &wanted, &text, &error), &error);
+    assert_ok(be_answer_attention(it->model, 0, &it->image, &(be_answer_maps){&asked, values}, &text, &error), &error);
     cJSON *root = parse(text), *map;
     size_t head = 0;
     assert_string_equal(text_at(root, "id"), id);
@@ -71,7 +85,8 @@ static void test_maps_of_heads(void **state)
         head++;
     }
     cJSON_Delete(root);
-    be_roi_selection_free(&selection);
+    be_map_selection_free(&asked);
+    free(values);
 }
 
 /* --- ids ---------------------------------------------------------------------------------------------------------- */

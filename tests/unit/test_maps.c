@@ -1,4 +1,4 @@
-/* Attention maps of groups, and drawn over a picture. */
+/* Attention maps drawn over a picture. */
 #include "tests/unit/support.h"
 
 #include <math.h>
@@ -16,23 +16,6 @@ static be_image make_picture(size_t width, size_t height, uint8_t red, uint8_t g
         image.rgb[3 * i + 2] = blue;
     }
     return image;
-}
-
-static void test_map_of_group(void **state)
-{
-    (void)state;
-    enum { CELLS = 2, QUERIES = 6 };
-    static const float attention[QUERIES * CELLS] = {0.5f, 0.5f, 0.25f, 0.75f, 1, 0, 0.125f, 0.875f, 0, 1, 0.375f, 0.625f};
-    size_t members[] = {0, 2};
-    const be_subject_info info = {.maps = QUERIES};
-    const be_roi_group group = {.n_members = 2, .members = members}, one = {.n_members = 1, .members = &members[1]};
-    float map[CELLS];
-    be_map_of_group(&info, &group, BE_LEFT, attention, CELLS, map);
-    assert_true(map[0] == 0.75f && map[1] == 0.25f);
-    be_map_of_group(&info, &group, BE_RIGHT, attention, CELLS, map);
-    assert_true(map[0] == 0.25f && map[1] == 0.75f);
-    be_map_of_group(&info, &one, BE_RIGHT, attention, CELLS, map);
-    assert_true(map[0] == 0.375f && map[1] == 0.625f);
 }
 
 /* --- overlays ----------------------------------------------------------------------------------------------------- */
@@ -138,8 +121,8 @@ static void test_beside(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_map_of_group),   cmocka_unit_test(test_colours),     cmocka_unit_test(test_between_cells),
-        cmocka_unit_test(test_padded_picture), cmocka_unit_test(test_broken_maps), cmocka_unit_test(test_beside),
+        cmocka_unit_test(test_colours), cmocka_unit_test(test_between_cells), cmocka_unit_test(test_padded_picture),
+        cmocka_unit_test(test_broken_maps), cmocka_unit_test(test_beside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
