@@ -75,7 +75,8 @@ static be_status parse_ranges(picture_list *self, const char *text, be_error *er
         range it;
         start = at;
         if (!take_range(&at, &it) || (*at != ',' && *at != '\0'))
-            return be_fail(error, BE_ERROR_ARGUMENT, "--images: '%.40s' begins with neither a number nor a range such as 0-999", start);
+            return be_fail(error, BE_ERROR_ARGUMENT, "--images: '%.40s' begins with neither a number nor a range such as 0-999",
+                           start);
         status = add_range(self, &it, error);
     } while (status == BE_OK && *at++ == ',');
     return status;
@@ -120,8 +121,8 @@ static be_status add_numbers(picture_list *self, const char *file, container *fr
     be_status status = BE_OK;
     for (size_t r = 0; r < n_ranges && status == BE_OK; r++) {
         if (ranges[r].last >= count)
-            return be_fail(error, BE_ERROR_NOT_FOUND, "%s: there is no picture %zu in %s: they are numbered 0 to %zu", file, ranges[r].last,
-                           from->dataset, count - 1);
+            return be_fail(error, BE_ERROR_NOT_FOUND, "%s: there is no picture %zu in %s: they are numbered 0 to %zu", file,
+                           ranges[r].last, from->dataset, count - 1);
         for (size_t number = ranges[r].first; number <= ranges[r].last && status == BE_OK; number++)
             status = add_number(self, file, from, number, error);
     }
@@ -131,8 +132,8 @@ static be_status add_numbers(picture_list *self, const char *file, container *fr
 static be_status add_container(picture_list *self, const char *file, const picture_choice *choice, be_error *error)
 {
     void *memory, *containers = self->containers;
-    be_status status = be_grow(&containers, &self->container_capacity, self->n_containers + 1, sizeof *self->containers, "a list of files",
-                               error);
+    be_status status = be_grow(&containers, &self->container_capacity, self->n_containers + 1, sizeof *self->containers,
+                               "a list of files", error);
     if (status != BE_OK)
         return status;
     self->containers = containers;

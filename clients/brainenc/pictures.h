@@ -23,8 +23,8 @@ typedef struct picture_choice {
     size_t max_pixels;
 } picture_choice;
 
-/* Opens the HDF5 files among `files`, which must outlive the list. BE_ERROR_ARGUMENT when `choice` says what there is no HDF5 file for,
- * or in no form that is known; BE_ERROR_NOT_FOUND when a picture is not there. */
+/* Opens the HDF5 files among `files`, which must outlive the list. BE_ERROR_ARGUMENT when `choice` says what there is no HDF5
+ * file for, or in no form that is known; BE_ERROR_NOT_FOUND when a picture is not there. */
 be_status picture_list_open(const file_list *files, const picture_choice *choice, picture_list **list, be_error *error);
 /* NULL is allowed. */
 void picture_list_close(picture_list *list);
@@ -32,8 +32,8 @@ void picture_list_close(picture_list *list);
 size_t picture_list_count(const picture_list *list);
 const run_picture *picture_list_at(const picture_list *list, size_t index);
 
-/* Reads a picture of an HDF5 file; each is to be read once, for the file is closed behind its last one. From any thread. *image is to be
- * freed. */
+/* Reads a picture of an HDF5 file; each is to be read once, for the file is closed behind its last one. From any thread.
+ * *image is to be freed. */
 be_status picture_list_load(picture_list *list, size_t index, be_image *image, be_error *error);
 /* Reads any picture and fits it, as read_picture does a file. From any thread. */
 void picture_list_read(picture_list *list, size_t index, const compute_options *options, const be_model *model, picture *out);

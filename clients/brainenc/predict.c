@@ -264,8 +264,8 @@ static be_status open_results(predict_job *self, be_error *error)
         status = hash_run(self, self->run, error);
     if (status != BE_OK)
         return status;
-    self->plan = (stream_plan){.path = ask->output, .run = self->run, .pictures = ask->pictures, .restart = ask->restart, .head = self->head,
-                               .head_size = length, .failures = &self->failures};
+    self->plan = (stream_plan){.path = ask->output, .run = self->run, .pictures = ask->pictures, .restart = ask->restart,
+                               .head = self->head, .head_size = length, .failures = &self->failures};
     status = stream_open(&self->plan, &self->stream, &self->first, error);
     if (status != BE_OK)
         return status;

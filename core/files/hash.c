@@ -46,7 +46,7 @@ be_status be_hash_mapped(const be_mapped_file *file, char hash[BE_HASH_SIZE], be
         size = file->size - at < PIECE ? file->size - at : PIECE;
         if (EVP_DigestUpdate(context, file->bytes + at, size) != 1)
             status = be_fail(error, BE_ERROR_MEMORY, "libcrypto could not compute a SHA-256");
-        be_mapped_file_forget(file, at, size);
+        be_mapped_file_release(file->bytes + at, size);
     }
     if (status == BE_OK)
         status = write_digest(context, hash, error);

@@ -43,11 +43,13 @@ be_status be_mapped_file_open(const char *path, be_mapped_file *file, be_error *
     return status;
 }
 
-void be_mapped_file_forget(const be_mapped_file *file, size_t from, size_t size)
+void be_mapped_file_release(const unsigned char *bytes, size_t size)
 {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), first = from / page * page;
-    if (size > 0)
-        madvise((void *)(uintptr_t)(file->bytes + first), from - first + size, MADV_DONTNEED);
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = (uintptr_t)bytes, end = start + size;
+    start = (start + page - 1) / page * page;
+    end = end / page * page;
+    if (start < end) /* advice: if it is not taken, nothing is lost but memory */
+        (void)madvise((void *)start, end - start, MADV_DONTNEED);
 }
 
 void be_mapped_file_close(be_mapped_file *file)

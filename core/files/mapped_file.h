@@ -13,8 +13,8 @@ typedef struct be_mapped_file {
 
 /* Maps `path`. BE_ERROR_NOT_FOUND when there is none, BE_ERROR_IO when it cannot be read or is no regular file. */
 be_status be_mapped_file_open(const char *path, be_mapped_file *file, be_error *error);
-/* Lets go of the memory that reading bytes from .. from + size - 1 took; whoever reads them again gets them anew from the file. */
-void be_mapped_file_forget(const be_mapped_file *file, size_t from, size_t size);
+/* Lets go of the memory of these bytes, which were read and will hardly be again; they stay readable. */
+void be_mapped_file_release(const unsigned char *bytes, size_t size);
 /* Unmaps and clears *file; safe on a zeroed one. */
 void be_mapped_file_close(be_mapped_file *file);
 

@@ -123,7 +123,7 @@ void be_tensor_file_forget(be_tensor_file *file)
 {
     free(file->cached);
     file->cached = NULL;
-    be_mapped_file_forget(&file->mapped, 0, file->mapped.size);
+    be_mapped_file_release(file->mapped.bytes, file->mapped.size);
 }
 
 be_status be_tensor_file_hash(const be_tensor_file *file, char hash[BE_HASH_SIZE], be_error *error)

@@ -14,8 +14,9 @@ enum { CHECKSUM_BYTES = 4, PIECE = 1 << 15 };
 static be_status take_filter(be_hdf5_chunks *chunks, H5Z_filter_t filter, const char *name, const char *label, be_error *error)
 {
     if (filter != H5Z_FILTER_DEFLATE && filter != H5Z_FILTER_SHUFFLE && filter != H5Z_FILTER_FLETCHER32)
-        return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: is packed by the filter %d%s%s%s; those read are deflate (gzip), shuffle and "
-                       "fletcher32: h5repack -f GZIP=4 makes such a file", label, (int)filter, *name ? " (" : "", name, *name ? ")" : "");
+        return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: is packed by the filter %d%s%s%s; those read are deflate (gzip), "
+                       "shuffle and fletcher32: h5repack -f GZIP=4 makes such a file", label,
+                       (int)filter, *name ? " (" : "", name, *name ? ")" : "");
     for (size_t i = 0; i < chunks->n_filters; i++) {
         if (chunks->filters[i] == filter)
             return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: is packed by the filter %d twice", label, (int)filter);
@@ -33,7 +34,8 @@ be_status be_hdf5_chunks_examine(hid_t properties, const char *label, be_hdf5_ch
     if (count < 0 || H5Pget_chunk(properties, BE_HDF5_DIMS, chunks->shape) != BE_HDF5_DIMS)
         return be_fail(error, BE_ERROR_FORMAT, "%s: its chunks have no sound shape", label);
     for (size_t i = 0; i < BE_HDF5_DIMS; i++) {
-        if (!be_size_multiply(chunks->bytes, chunks->shape[i], &chunks->bytes) || chunks->bytes == 0 || chunks->bytes > UINT32_MAX)
+        bool fits = be_size_multiply(chunks->bytes, chunks->shape[i], &chunks->bytes);
+        if (!fits || chunks->bytes == 0 || chunks->bytes > UINT32_MAX)
             return be_fail(error, BE_ERROR_FORMAT, "%s: its chunks have no sound size", label);
     }
     for (int i = 0; i < count && status == BE_OK; i++) {

@@ -1,5 +1,5 @@
-/* Private to this folder: the chunks of an HDF5 dataset of bytes, looked at before libhdf5 reads from them. It takes the number of
- * bytes in a chunk on trust (1.10.8): one that unpacks to fewer than its shape says is read past its end. */
+/* Private to this folder: the chunks of an HDF5 dataset of bytes, looked at before libhdf5 reads from them. It takes the number
+ * of bytes in a chunk on trust (1.10.8): one that unpacks to fewer than its shape says is read past its end. */
 #ifndef BRAINENC_IMAGE_HDF5_CHUNK_H
 #define BRAINENC_IMAGE_HDF5_CHUNK_H
 
@@ -11,7 +11,7 @@ typedef struct be_hdf5_chunks {
     hsize_t shape[BE_HDF5_DIMS];
     size_t bytes;                          /* in one, unpacked */
     size_t n_filters;
-    H5Z_filter_t filters[BE_HDF5_FILTERS]; /* in the order in which they packed it: each of deflate, shuffle, fletcher32 at most once */
+    H5Z_filter_t filters[BE_HDF5_FILTERS]; /* in the order of packing: deflate, shuffle, fletcher32, each at most once */
     bool deflated;
 } be_hdf5_chunks;
 
@@ -19,8 +19,8 @@ typedef struct be_hdf5_chunks {
  * sentences begin with `label`. */
 be_status be_hdf5_chunks_examine(hid_t properties, const char *label, be_hdf5_chunks *chunks, be_error *error);
 
-/* BE_OK when the chunk that begins at `place` holds as many bytes as its shape says; BE_ERROR_FORMAT when not, or when it is not in the
- * file, which has `file_size` bytes. */
+/* BE_OK when the chunk that begins at `place` holds as many bytes as its shape says; BE_ERROR_FORMAT when not, or when it is not
+ * in the file, which has `file_size` bytes. */
 be_status be_hdf5_chunk_check(const be_hdf5_chunks *chunks, hid_t dataset, const hsize_t place[BE_HDF5_DIMS], size_t file_size,
                               const char *label, be_error *error);
 

@@ -86,7 +86,8 @@ bool be_hdf5_examine(hid_t dataset, be_hdf5_dataset *about)
 
 void be_hdf5_describe(const be_hdf5_dataset *about, char *text, size_t size)
 {
-    size_t length = (size_t)snprintf(text, size, "%s%s", about->type, about->elsewhere ? " in other files" : about->rank ? " " : "");
+    const char *next = about->elsewhere ? " in other files" : about->rank ? " " : "";
+    size_t length = (size_t)snprintf(text, size, "%s%s", about->type, next);
     for (size_t i = 0; i < about->rank && length < size; i++)
         length += (size_t)snprintf(text + length, size - length, "[%llu]", (unsigned long long)about->shape[i]);
 }
@@ -105,7 +106,8 @@ static be_status check_link(hid_t file, const char *path, const char *part, be_e
     if (H5Lexists(file, part, H5P_DEFAULT) <= 0 || H5Lget_info(file, part, &link, H5P_DEFAULT) < 0)
         return be_fail(error, BE_ERROR_NOT_FOUND, "%s: there is no '%s' in the file", path, part);
     if (link.type != H5L_TYPE_HARD)
-        return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: %s: is a link to another place or file, which is not followed", path, part);
+        return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: %s: is a link to another place or file, which is not followed", path,
+                       part);
     return BE_OK;
 }
 
@@ -199,7 +201,7 @@ be_status be_hdf5_choose(hid_t file, const char *path, char **name, be_error *er
         return BE_OK;
     }
     free(all.name);
-    return be_fail(error, BE_ERROR_NOT_FOUND, "%s: there is no dataset '%s', nor %s of pictures (uint8 [pictures][height][width][3]) to "
-                   "take in its place; the file holds: %s%s", path, BE_HDF5_DATASET, all.pictures ? "just one" : "any",
-                   all.length ? all.text : "nothing", all.cut ? ", ..." : "");
+    return be_fail(error, BE_ERROR_NOT_FOUND, "%s: there is no dataset '%s', nor %s of pictures (uint8 "
+                   "[pictures][height][width][3]) to take in its place; the file holds: %s%s", path, BE_HDF5_DATASET,
+                   all.pictures ? "just one" : "any", all.length ? all.text : "nothing", all.cut ? ", ..." : "");
 }

@@ -18,8 +18,8 @@ typedef struct be_hdf5_dataset {
     hsize_t shape[H5S_MAX_RANK];  /* [rank] */
 } be_hdf5_dataset;
 
-/* The failure of the last call of libhdf5, in its own words: "NAME: WHAT: REASON". BE_ERROR_FORMAT; BE_ERROR_MEMORY or BE_ERROR_IO
- * where that was the reason. */
+/* The failure of the last call of libhdf5, in its own words: "NAME: WHAT: REASON". BE_ERROR_FORMAT; BE_ERROR_MEMORY or
+ * BE_ERROR_IO where that was the reason. */
 be_status be_hdf5_fail(be_error *error, const char *name, const char *what);
 
 /* Examines an open dataset; false when libhdf5 fails. */
@@ -33,8 +33,8 @@ bool be_hdf5_is_pictures(const be_hdf5_dataset *about);
  * naming the part that is not there, BE_ERROR_UNSUPPORTED the one that is such a link. `path` is the file's. */
 be_status be_hdf5_check_path(hid_t file, const char *path, const char *name, be_error *error);
 
-/* *name is BE_HDF5_DATASET when the file has it, otherwise its one dataset of pictures at top level, as be_hdf5_images_open says; to
- * be freed. */
+/* *name is BE_HDF5_DATASET when the file has it, otherwise its one dataset of pictures at top level, as be_hdf5_images_open
+ * says; to be freed. */
 be_status be_hdf5_choose(hid_t file, const char *path, char **name, be_error *error);
 
 #endif

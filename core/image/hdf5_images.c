@@ -25,7 +25,7 @@ struct be_hdf5_images {
     size_t shape[BE_HDF5_DIMS];
     be_hdf5_chunks chunks;
     bool chunked;
-    size_t sound;                       /* whose chunks were looked at last: the number of the first picture in them; SIZE_MAX: none */
+    size_t sound;                       /* the first picture of the chunks that were found good last; SIZE_MAX: none yet */
 };
 
 /* --- checking ------------------------------------------------------------------------------------- */
@@ -80,7 +80,8 @@ static be_status check_shape(be_hdf5_images *self, size_t max_pixels, be_error *
         return be_hdf5_fail(error, self->label, "cannot be examined");
     be_hdf5_describe(&about, text, sizeof text);
     if (!be_hdf5_is_pictures(&about))
-        return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: is %s, where pictures are uint8 [pictures][height][width][3]", self->label, text);
+        return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: is %s, where pictures are uint8 [pictures][height][width][3]",
+                       self->label, text);
     for (size_t i = 0; i < BE_HDF5_DIMS; i++)
         self->shape[i] = about.shape[i];
     return be_image_check_limits(self->label, self->shape[2], self->shape[1], max_pixels, error);
@@ -106,8 +107,8 @@ static size_t count_chunks(const be_hdf5_images *self)
     return count;
 }
 
-/* A chunk is unpacked whole: those of two neighbouring pictures are to be kept at a time, or each would be unpacked again for every
- * picture in it. What is not packed is read in part where it is too large for that. */
+/* A chunk is unpacked whole: those of two neighbouring pictures are to be kept at a time, or each would be unpacked again for
+ * every picture in it. What is not packed is read in part where it is too large for that. */
 static be_status set_cache(const be_hdf5_images *self, hid_t access, be_error *error)
 {
     size_t bytes, chunks = count_chunks(self), slots = 100 * chunks + 1;
@@ -115,8 +116,8 @@ static be_status set_cache(const be_hdf5_images *self, hid_t access, be_error *e
     if (!be_size_multiply(self->chunks.bytes, chunks, &bytes))
         bytes = SIZE_MAX;
     if (bytes > most_chunk_bytes && self->chunks.n_filters > 0)
-        return be_fail(error, BE_ERROR_LIMIT, "%s: the chunks that hold one picture are more than %zu bytes; h5repack -l CHUNK=1x%zux%zux3 "
-                       "makes smaller ones", self->label, most_chunk_bytes, self->shape[1], self->shape[2]);
+        return be_fail(error, BE_ERROR_LIMIT, "%s: the chunks that hold one picture are more than %zu bytes; h5repack -l "
+                       "CHUNK=1x%zux%zux3 makes smaller ones", self->label, most_chunk_bytes, self->shape[1], self->shape[2]);
     if (bytes > most_chunk_bytes)
         bytes = 0;
     if (H5Pset_chunk_cache(access, slots < most_slots ? slots : most_slots, 2 * bytes, 1) < 0)
@@ -143,9 +144,9 @@ static be_status open_for_reading(be_hdf5_images *self, be_error *error)
 static be_status make_spaces(be_hdf5_images *self, be_error *error)
 {
     const hsize_t picture[BE_HDF5_DIMS] = {1, self->shape[1], self->shape[2], 3};
-    self->space = H5Dget_space(self->dataset);
-    self->memory = H5Screate_simple(BE_HDF5_DIMS, picture, NULL);
-    return self->space < 0 || self->memory < 0 ? be_hdf5_fail(error, self->label, "cannot be read") : BE_OK;
+    if ((self->space = H5Dget_space(self->dataset)) < 0 || (self->memory = H5Screate_simple(BE_HDF5_DIMS, picture, NULL)) < 0)
+        return be_hdf5_fail(error, self->label, "cannot be read");
+    return BE_OK;
 }
 
 static be_status open_file(be_hdf5_images *self, const char *path, be_error *error)

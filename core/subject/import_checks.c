@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "core/subject/results_tree.h"
+#include "core/subject/folder_names.h"
 
 static be_status check_vertices(const be_import_job *self, const be_import_source *it)
 {

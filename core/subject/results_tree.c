@@ -1,215 +1,20 @@
 #include "core/subject/results_tree.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "core/base/memory.h"
 #include "core/files/folder.h"
+#include "core/subject/folder_names.h"
+#include "core/subject/results_models.h"
 
-/* From `results` it is four folders down to the one that holds enc_*. So many folders no lab has; a web of links may. */
-enum { DEEPEST = 4, MOST_FOLDERS = 20000 };
-
-/* A folder that holds enc_*. */
-typedef struct model {
-    char *path; /* owned */
-    dev_t device;
-    ino_t number;
-} model;
-
-typedef struct walk {
-    const be_results_options *options;
+typedef struct search {
+    bool skip_incomplete;
     be_error *error;
-    model *models;
-    size_t n_models, model_capacity, member_capacity, skipped_capacity;
-    size_t folders; /* entered so far */
     be_results results;
-} walk;
-
-/* --- names ---------------------------------------------------------------------------------------- */
-
-/* The number of a name that is `stem` and digits. */
-static bool numbered(const char *name, const char *stem, size_t *number)
-{
-    enum { MOST_DIGITS = 6 };
-    size_t length = strlen(stem);
-    if (strncmp(name, stem, length) != 0)
-        return false;
-    const char *digits = name + length;
-    size_t n_digits = strspn(digits, "0123456789");
-    if (n_digits == 0 || n_digits > MOST_DIGITS || digits[n_digits])
-        return false;
-    *number = strtoul(digits, NULL, 10);
-    return true;
-}
-
-static bool is_subject(const char *name, size_t *number)
-{
-    return numbered(name, "subj", number) || numbered(name, "subj_", number);
-}
-
-bool be_subject_number(const char *path, size_t *number)
-{
-    char name[16];
-    size_t end = strlen(path);
-    while (end > 0 && path[end - 1] == '/')
-        end--;
-    size_t start = end;
-    while (start > 0 && path[start - 1] != '/')
-        start--;
-    if (end - start >= sizeof name)
-        return false;
-    snprintf(name, sizeof name, "%.*s", (int)(end - start), path + start);
-    return is_subject(name, number);
-}
-
-static const char *last_name(const char *path)
-{
-    return strrchr(path, '/') + 1;
-}
-
-/* Whether one of the folders from `path` on is called as the subject is. */
-static bool has_subject(const char *path, size_t subject)
-{
-    for (const char *at = path; *at; at += strspn(at, "/")) {
-        char name[16];
-        size_t length = strcspn(at, "/"), number;
-        if (length < sizeof name) {
-            snprintf(name, sizeof name, "%.*s", (int)length, at);
-            if (is_subject(name, &number) && number == subject)
-                return true;
-        }
-        at += length;
-    }
-    return false;
-}
-
-/* --- models --------------------------------------------------------------------------------------- */
-
-static be_status enter(walk *self, const char *path, be_folder *folder)
-{
-    if (self->folders++ == MOST_FOLDERS)
-        return be_fail(self->error, BE_ERROR_LIMIT, "%s: holds more than %d folders: name a deeper one", self->options->folder,
-                       MOST_FOLDERS);
-    return be_folder_open(path, folder, self->error);
-}
-
-/* Of two ways to one folder the shorter one counts. */
-static bool is_known(walk *self, const struct stat *info, const char *path, be_status *status)
-{
-    for (size_t i = 0; i < self->n_models; i++) {
-        model *it = &self->models[i];
-        if (it->device != info->st_dev || it->number != info->st_ino)
-            continue;
-        if (strlen(path) < strlen(it->path)) {
-            free(it->path);
-            it->path = NULL;
-            *status = be_copy_text(&it->path, path, self->error);
-        }
-        return true;
-    }
-    return false;
-}
-
-static be_status add_model(walk *self, const be_folder *folder)
-{
-    struct stat info;
-    void *models = self->models;
-    be_status status = BE_OK;
-    if (stat(folder->path, &info) != 0)
-        return be_fail(self->error, BE_ERROR_IO, "%s: cannot be examined: %s", folder->path, strerror(errno));
-    if (is_known(self, &info, folder->path, &status))
-        return status;
-    status = be_grow(&models, &self->model_capacity, self->n_models + 1, sizeof(model), "a list of models", self->error);
-    if (status != BE_OK)
-        return status;
-    self->models = models;
-    self->models[self->n_models] = (model){NULL, info.st_dev, info.st_ino};
-    status = be_copy_text(&self->models[self->n_models].path, folder->path, self->error);
-    if (status == BE_OK)
-        self->n_models++;
-    return status;
-}
-
-static be_status find_models(walk *self, const char *path, size_t depth)
-{
-    be_folder folder;
-    char *child;
-    size_t layer;
-    bool holds_layers = false;
-    be_status status = enter(self, path, &folder);
-    if (status != BE_OK)
-        return status;
-    while ((status = be_folder_next(&folder, &child, self->error)) == BE_OK && child) {
-        if (numbered(last_name(child), "enc_", &layer))
-            holds_layers = true;
-        else if (depth < DEEPEST)
-            status = find_models(self, child, depth + 1);
-        free(child);
-        if (status != BE_OK)
-            break;
-    }
-    if (status == BE_OK && holds_layers)
-        status = add_model(self, &folder);
-    be_folder_close(&folder);
-    return status;
-}
-
-/* The part of a model's path that is below the named folder. */
-static const char *below(const walk *self, const model *it)
-{
-    const char *rest = it->path + strlen(self->options->folder);
-    return rest + strspn(rest, "/");
-}
-
-static int by_path(const void *a, const void *b)
-{
-    return strcmp(((const model *)a)->path, ((const model *)b)->path);
-}
-
-static be_status fail_several(const walk *self, const char *what)
-{
-    enum { LISTED = 300 };
-    char list[LISTED + 100] = "";
-    for (size_t i = 0; i < self->n_models; i++) {
-        size_t length = strlen(list);
-        if (length > LISTED) {
-            snprintf(list + length, sizeof list - length, ", ...");
-            break;
-        }
-        snprintf(list + length, sizeof list - length, "%s%.80s", length ? ", " : "", below(self, &self->models[i]));
-    }
-    return be_fail(self->error, BE_ERROR_ARGUMENT, "%s: %s: %s", self->options->folder, what, list);
-}
-
-/* Keeps the models of the subject, when there is a choice. */
-static be_status choose_model(walk *self)
-{
-    size_t subject = 0, kept = 0;
-    if (self->n_models == 0)
-        return be_fail(self->error, BE_ERROR_NOT_FOUND, "%s: holds no results: no folder enc_<layer> in it or up to %d folders down",
-                       self->options->folder, DEEPEST);
-    if (self->n_models == 1)
-        return BE_OK;
-    qsort(self->models, self->n_models, sizeof(model), by_path);
-    bool known = be_subject_number(self->options->data, &subject);
-    for (size_t i = 0; i < self->n_models && known; i++)
-        kept += has_subject(below(self, &self->models[i]), subject);
-    if (known && kept == 0)
-        return fail_several(self, "holds several models, none of --data's subject; name the folder of one");
-    for (size_t i = 0, to = 0; i < self->n_models && known; i++) {
-        if (has_subject(below(self, &self->models[i]), subject)) {
-            model other = self->models[to];
-            self->models[to++] = self->models[i];
-            self->models[i] = other;
-        }
-    }
-    if (known && kept == 1)
-        return BE_OK;
-    return fail_several(self, "holds several models; name the folder of one");
-}
+    size_t member_capacity, skipped_capacity;
+} search;
 
 /* --- runs ----------------------------------------------------------------------------------------- */
 
@@ -242,11 +47,11 @@ static be_status find_file(be_results *results, const char *folder, const char *
     return BE_OK;
 }
 
-static be_status skip(walk *self, const char *missing)
+static be_status skip(search *self, const char *missing)
 {
     be_results *results = &self->results;
     void *skipped = results->skipped;
-    if (!self->options->skip_incomplete)
+    if (!self->skip_incomplete)
         return be_fail(self->error, BE_ERROR_NOT_FOUND, "%s: is missing: this run is incomplete (--skip-incomplete leaves such runs out)",
                        missing);
     be_status status = be_grow(&skipped, &self->skipped_capacity, results->n_skipped + 1, sizeof *results->skipped,
@@ -258,7 +63,7 @@ static be_status skip(walk *self, const char *missing)
     return BE_OK;
 }
 
-static be_status add_member(walk *self, const be_import_member *member)
+static be_status add_member(search *self, const be_import_member *member)
 {
     be_results *results = &self->results;
     void *members = results->members;
@@ -270,7 +75,7 @@ static be_status add_member(walk *self, const be_import_member *member)
     return BE_OK;
 }
 
-static be_status add_run(walk *self, const char *folder, size_t layer, size_t run)
+static be_status add_run(search *self, const char *folder, size_t layer, size_t run)
 {
     be_import_member it = {.placed = true, .layer = layer, .run = run};
     bool found = false;
@@ -290,18 +95,18 @@ static be_status add_run(walk *self, const char *folder, size_t layer, size_t ru
     return status == BE_OK ? add_member(self, &it) : status;
 }
 
-static be_status read_layer(walk *self, const char *path, size_t layer)
+static be_status read_layer(search *self, const char *path, size_t layer)
 {
     be_folder folder;
     char *child;
     const char *missing;
     size_t run, runs = 0;
     bool found;
-    be_status status = enter(self, path, &folder);
+    be_status status = be_folder_open(path, &folder, self->error);
     if (status != BE_OK)
         return status;
     while ((status = be_folder_next(&folder, &child, self->error)) == BE_OK && child) {
-        if (numbered(last_name(child), "run_", &run)) {
+        if (be_numbered_name(strrchr(child, '/') + 1, "run_", &run)) {
             status = add_run(self, child, layer, run);
             runs++;
         }
@@ -316,16 +121,16 @@ static be_status read_layer(walk *self, const char *path, size_t layer)
     return status == BE_OK ? skip(self, missing) : status;
 }
 
-static be_status read_model(walk *self, const char *path)
+static be_status read_model(search *self, const char *path)
 {
     be_folder folder;
     char *child;
     size_t layer;
-    be_status status = enter(self, path, &folder);
+    be_status status = be_folder_open(path, &folder, self->error);
     if (status != BE_OK)
         return status;
     while ((status = be_folder_next(&folder, &child, self->error)) == BE_OK && child) {
-        if (numbered(last_name(child), "enc_", &layer))
+        if (be_numbered_name(strrchr(child, '/') + 1, "enc_", &layer))
             status = read_layer(self, child, layer);
         free(child);
         if (status != BE_OK)
@@ -343,11 +148,11 @@ static int by_place(const void *a, const void *b)
     return left->run < right->run ? -1 : left->run > right->run;
 }
 
-static be_status sort_members(walk *self)
+static be_status sort_members(search *self, const char *path)
 {
     be_results *results = &self->results;
     if (results->n_members == 0)
-        return be_fail(self->error, BE_ERROR_NOT_FOUND, "%s: holds no complete run", self->models[0].path);
+        return be_fail(self->error, BE_ERROR_NOT_FOUND, "%s: holds no complete run", path);
     qsort(results->members, results->n_members, sizeof *results->members, by_place);
     for (size_t m = 1; m < results->n_members; m++) {
         if (by_place(&results->members[m - 1], &results->members[m]) == 0)
@@ -361,17 +166,15 @@ static be_status sort_members(walk *self)
 
 be_status be_results_find(const be_results_options *options, be_results *out, be_error *error)
 {
-    walk self = {.options = options, .error = error};
-    be_status status = find_models(&self, options->folder, 0);
+    search self = {.skip_incomplete = options->skip_incomplete, .error = error};
+    char *model;
+    be_status status = be_results_model(options, &model, error);
+    if (status != BE_OK)
+        return status;
+    status = read_model(&self, model);
     if (status == BE_OK)
-        status = choose_model(&self);
-    if (status == BE_OK)
-        status = read_model(&self, self.models[0].path);
-    if (status == BE_OK)
-        status = sort_members(&self);
-    for (size_t i = 0; i < self.n_models; i++)
-        free(self.models[i].path);
-    free(self.models);
+        status = sort_members(&self, model);
+    free(model);
     if (status == BE_OK)
         *out = self.results;
     else
@@ -379,7 +182,7 @@ be_status be_results_find(const be_results_options *options, be_results *out, be
     return status;
 }
 
-static be_status look_beside(walk *self, const char *checkpoint)
+static be_status look_beside(search *self, const char *checkpoint)
 {
     be_import_member it = {.checkpoint = checkpoint};
     char *folder;
@@ -404,7 +207,7 @@ static be_status look_beside(walk *self, const char *checkpoint)
 
 be_status be_results_beside(const char *checkpoint, be_results *out, be_error *error)
 {
-    walk self = {.error = error};
+    search self = {.error = error};
     be_status status = look_beside(&self, checkpoint);
     if (status == BE_OK)
         *out = self.results;

@@ -36,7 +36,4 @@ be_status be_results_find(const be_results_options *options, be_results *results
 be_status be_results_beside(const char *checkpoint, be_results *results, be_error *error);
 void be_results_free(be_results *results);
 
-/* The number in the last part of a path that is called "subj01", "subj_01" or the like; false when it is not. */
-bool be_subject_number(const char *path, size_t *number);
-
 #endif

@@ -90,8 +90,8 @@ def test_an_hdf5_file_beside_a_picture(demo_daemon, demo_model, small, tmp_path,
         for number in {*range(20)} - {8}:
             data[number] = pixels[number]
     pictures = [small[0], tmp_path / "stimuli.hdf5", small[1]]
-    here, there = run_both(tmp_path, pictures, demo_model, ["--server", address(demo_daemon)], "--fit", "native", "--images", "0-5,19,8",
-                           "--dataset", "stimuli", "--on-error", "nan", output=output, code=PARTIAL)
+    here, there = run_both(tmp_path, pictures, demo_model, ["--server", address(demo_daemon)], "--fit", "native", "--images",
+                           "0-5,19,8", "--dataset", "stimuli", "--on-error", "nan", output=output, code=PARTIAL)
     if output == "out.npy":
         assert here == there and [*np.isnan(np.load(tmp_path / "there/out.npy")).any(axis=1)] == [False] * 8 + [True, False]
         return

@@ -2,11 +2,13 @@
 import json
 import os
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
 
-from support import CASE, DATA, GOLDEN, MISSING, PICTURES, PREDICTION_TOLERANCE, USAGE, read_pth, read_safetensors, rewrite_setting
+from support import (CASE, DATA, GOLDEN, MISSING, PICTURES, PREDICTION_TOLERANCE, SANITIZER, USAGE, edit_checkpoint, read_pth,
+                     read_safetensors, rewrite_setting)
 
 FOLDER = CASE / "algonauts/subj01"
 RESULTS = GOLDEN / "ensemble/results"
@@ -131,6 +133,43 @@ def test_a_training_set_that_cannot_be_counted_is_not_guessed(tool, results, out
     damage(results / MODEL / "enc_3/run_2/idxs.npy")
     import_results(tool, results, output)
     assert about(output)["training_set"] == "NSD (Algonauts 2023), subj01"
+
+
+# --- memory -------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(bool(SANITIZER), reason="a sanitizer takes memory of its own")
+def test_an_ensemble_takes_the_memory_of_one_member(tool, tmp_path):
+    """Six members of 16 MB each: importing and inspecting them takes less than one of them more than importing the first alone."""
+    vertices, members, random = 20000, 6, np.random.default_rng(1)
+    masks = shutil.copytree(FOLDER, tmp_path / "subj01") / "roi_masks"
+    for path in masks.glob("?h.*_space.npy"):
+        np.save(path, np.arange(163842) < vertices if "all-vertices" in path.name else np.zeros(vertices, np.int32))
+
+    def widen(model):
+        for h in ("lh", "rh"):
+            model[f"{h}_embed.0.weight"] = random.standard_normal((vertices, 96)).astype(np.float32)
+            model[f"{h}_embed.0.bias"] = np.zeros(vertices, np.float32)
+    for run in range(1, members + 1):
+        folder = tmp_path / f"results/enc_1/run_{run}"
+        folder.mkdir(parents=True)
+        edit_checkpoint(CHECKPOINT, folder / "checkpoint.pth", {"run": run}, widen)
+        for h in ("lh", "rh"):
+            np.save(folder / f"{h}_val_corr.npy", np.zeros(vertices))
+    member = os.path.getsize(folder / "checkpoint.pth")
+
+    def peak(*arguments):
+        process = tool.start(*arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        return usage.ru_maxrss * 1024
+
+    options = ["--data", masks.parent, "-o", tmp_path / "all.safetensors"]
+    alone = peak("import", tmp_path / "results/enc_1/run_1/checkpoint.pth", "--data", masks.parent, "-o", tmp_path / "one.safetensors")
+    assert peak("import", "--ensemble", tmp_path / "results", *options) < alone + member
+    assert peak("import", "--ensemble", tmp_path / "results", *options, "--storage", "bf16") < alone + member
+    assert peak("inspect", tmp_path / "all.safetensors") < alone + member
 
 
 # --- which model --------------------------------------------------------------------------------

@@ -205,7 +205,8 @@ static void test_maps(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_files), cmocka_unit_test(test_reading_json), cmocka_unit_test(test_pictures), cmocka_unit_test(test_hdf5),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_files), cmocka_unit_test(test_reading_json),
+                                       cmocka_unit_test(test_pictures), cmocka_unit_test(test_hdf5),
                                        cmocka_unit_test(test_maps)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

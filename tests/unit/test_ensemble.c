@@ -168,6 +168,8 @@ static void test_spread(void **state)
     be_image_free(&image);
 }
 
+/* --- others ------------------------------------------------------------------------------------------------------- */
+
 /* Layer 1 of run 1 and layer 3 of run 2: each layer has one run, the subject two. */
 static void test_runs_are_counted_over_all_layers(void **state)
 {
@@ -177,9 +179,9 @@ static void test_runs_are_counted_over_all_layers(void **state)
     be_error error;
     char data[1024], output[1024];
     for (size_t m = 0; m < 2; m++) {
-        static const char *const files[] = {"checkpoint.pth", "lh_val_corr.npy", "rh_val_corr.npy"};
-        for (size_t i = 0; i < 3; i++)
-            name_file(paths[m][i], m ? 3 : 1, m + 1, files[i]);
+        name_file(paths[m][0], layer_of(m), m + 1, "checkpoint.pth");
+        name_file(paths[m][1], layer_of(m), m + 1, "lh_val_corr.npy");
+        name_file(paths[m][2], layer_of(m), m + 1, "rh_val_corr.npy");
         members[m] = (be_import_member){.checkpoint = paths[m][0], .scores = {paths[m][1], paths[m][2]}};
     }
     snprintf(data, sizeof data, "%s", golden(GOLDEN_DATA));
@@ -191,8 +193,6 @@ static void test_runs_are_counted_over_all_layers(void **state)
     assert_true(info->member[0].run_place == 0 && info->member[1].run_place == 1);
     be_subject_close(subject);
 }
-
-/* --- others ------------------------------------------------------------------------------------------------------- */
 
 static void test_scores_are_needed(void **state)
 {

@@ -27,8 +27,8 @@ static void add_tensor(pieces *to, const char *name, const float *first, float o
     assert_non_null(values);
     for (size_t v = 0; v < count; v++)
         values[v] = v < VERTICES ? first[v] : other;
-    assert_true(to->n_tensors < MOST_TENSORS);
-    to->tensors[to->n_tensors++] = (be_tensor_source){.name = strdup(name), .dtype = BE_DTYPE_F32, .n_dims = 2, .shape = {1, count},
+    assert_true(to->all.count < MOST_WEIGHTS);
+    to->all.tensors[to->all.count++] = (be_tensor_source){.name = strdup(name), .dtype = BE_DTYPE_F32, .n_dims = 2, .shape = {1, count},
                                                       .data = values};
 }
 
@@ -43,7 +43,7 @@ static be_subject *open_with(bool has_correlations, bool has_ncsnr)
         add_tensor(&it, "ncsnr.rh", ncsnr, 1, GOLDEN_RIGHT);
     char *metadata = cJSON_PrintUnformatted(it.root);
     const be_text_pair pair = {"brainenc", metadata};
-    assert_ok(be_safetensors_write(scratch("rated.safetensors"), it.tensors, it.n_tensors, &pair, 1, &error), &error);
+    assert_ok(be_safetensors_write(scratch("rated.safetensors"), it.all.tensors, it.all.count, &pair, 1, &error), &error);
     assert_ok(be_subject_open(scratch("rated.safetensors"), &subject, &error), &error);
     free(metadata);
     free_pieces(&it);

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/subject/folder_names.h"
 #include "core/subject/results_tree.h"
 
 #define MODEL "nsd_test/dinov2_q_transformer/subj_01/rois_all"

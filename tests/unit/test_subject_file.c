@@ -189,7 +189,7 @@ static be_subject *open_pieces(const pieces *it)
     be_error error;
     char *metadata = cJSON_PrintUnformatted(it->root);
     const be_text_pair pair = {BE_SUBJECT_METADATA_KEY, metadata};
-    assert_ok(be_safetensors_write(scratch("changed.safetensors"), it->tensors, it->n_tensors, &pair, 1, &error), &error);
+    assert_ok(be_safetensors_write(scratch("changed.safetensors"), it->all.tensors, it->all.count, &pair, 1, &error), &error);
     assert_ok(be_subject_open(scratch("changed.safetensors"), &subject, &error), &error);
     free(metadata);
     return subject;
