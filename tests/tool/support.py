@@ -6,6 +6,7 @@ import pickle
 import shlex
 import struct
 import subprocess
+import sys
 import zipfile
 import zlib
 from argparse import Namespace
@@ -20,6 +21,7 @@ GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 CASE = GOLDEN / "dinov2_q_rois"
 PICTURES = CASE / "images"
 FAMILIES = ("prf-visualrois", "floc-bodies", "floc-faces", "floc-places", "floc-words")
+sys.path.append(str(GOLDEN.parent))  # golden_cases
 SANITIZER = os.environ.get("BRAINENC_SANITIZER", "")
 TIMEOUT = 300 if SANITIZER else 60
 
