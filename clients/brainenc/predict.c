@@ -9,7 +9,7 @@
 #include "core/files/npy.h"
 
 static const char help[] =
-    "usage: brainenc predict IMAGE... --backbone FILE --subject FILE [OPTION]...\n"
+    "usage: brainenc predict IMAGE... --backbone FILE --subject FILE [--subject FILE]... [OPTION]...\n"
     "       brainenc predict IMAGE... --server URL [--subject NAME] [OPTION]...\n\n"
     "Predicts the response of every vertex to each picture (PNG or JPEG; a folder stands for the pictures in it, an HDF5 file,\n"
     "FILE.hdf5 or FILE.h5, for those it holds as uint8 [pictures][height][width][3]).\n"
@@ -30,8 +30,9 @@ static const char help[] =
     "  --dataset NAME      of HDF5 files: the dataset (default: imgBrick, or else the only one that holds pictures)\n"
     "  --images NUMBERS    of HDF5 files: these pictures, from 0, in this order: 0-999,5000 (default: all)\n"
     "  --on-error HOW      stop (default) at a picture that cannot be read, or nan: leave its row empty, go on, exit 5\n"
-    "  --server URL        let a brainencd compute: http://HOST:PORT, https://... or unix:/PATH; --subject then names one of its\n"
-    "                      subjects (default: its first); of the options above it takes --fit\n"
+    "  --server URL        let a brainencd compute: http://HOST:PORT, https://... or unix:/PATH; --subject then names its\n"
+    "                      subjects: a name, names with commas, or all (default: its first); the other options from\n"
+    "                      --backbone to --isa, but for --fit, are then its configuration's\n"
     "  --key-file FILE     the API key for the server: the file's first line\n"
     "  --timeout SECONDS   for the server's answer to a picture, with the waiting while it is busy (default 300)\n"
     "  --restart           throw away what an interrupted run with the same -o left; otherwise the run goes on from there\n\n"
