@@ -19,7 +19,7 @@ static const char help[] =
     "                      and columns; FILE.json: {\"predictions\": [...]}, images outermost, then subjects; FILE.func.gii:\n"
     "                      GIFTI, FILE.lh.func.gii and FILE.rh.func.gii with an array a picture (1000 at most)\n"
     "  --json              the JSON on standard output\n"
-    "  --rois NAMES        only the vertices of these ROIs: FBA-1, FBA (its stem), floc-bodies (a family), all; commas\n"
+    "  --rois NAMES        only the vertices of these ROIs: FBA-1, FBA (its stem), floc-bodies (a family), rest; commas\n"
     "  --space SPACE       challenge (default), or fsaverage: the whole surface, 163842 vertices a hemisphere, NaN (null) where\n"
     "                      the subject has none\n"
     "  --output WHAT       in JSON: vertices, rois or both (default)\n"
