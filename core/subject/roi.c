@@ -9,6 +9,7 @@
 #include "core/base/memory.h"
 
 const char *const be_roi_families[] = {"prf-visualrois", "floc-bodies", "floc-faces", "floc-places", "floc-words", NULL};
+static const char every_one[] = "all";
 
 const char *be_hemisphere_name(be_hemisphere hemisphere)
 {
@@ -40,6 +41,8 @@ be_status be_roi_set_add(be_roi_set *set, size_t *capacity, const char *name, co
     if (!be_name_is_plain(name))
         return be_fail(error, BE_ERROR_FORMAT, "%s: '%.80s' is no name for a ROI (1 to %d printable bytes, no comma)", path, name,
                        BE_ROI_NAME_SIZE - 1);
+    if (strcmp(name, every_one) == 0)
+        return be_fail(error, BE_ERROR_FORMAT, "%s: '%s' is no name for a ROI: it stands for every one", path, name);
     for (size_t i = 0; i < set->count; i++) {
         if (strcmp(set->rois[i].name, name) == 0)
             return be_fail(error, BE_ERROR_FORMAT, "%s: the name %s is there twice", path, name);
@@ -223,7 +226,7 @@ static be_status select_name(selecting *self, const char *name, be_error *error)
         if (strcmp(set->rois[i].name, name) == 0)
             return add_roi(self, i, error);
     }
-    if (strcmp(name, "all") == 0)
+    if (strcmp(name, every_one) == 0)
         return add_each(self, NULL, error);
     return is_family(set, name) ? add_each(self, name, error) : add_stem(self, name, error);
 }
