@@ -219,6 +219,11 @@ static void compute_of_queries(const be_map_source *source, const be_map_selecti
         average_members(source->info, &label, attention + head * source->info->maps * cells, cells, out + head * cells);
 }
 
+static bool is_wanted(const be_map_source *source)
+{
+    return !source->is_wanted || source->is_wanted(source->asker);
+}
+
 be_status be_maps_compute(const be_map_source *source, const be_map_selection *selection, float *values, be_error *error)
 {
     size_t cells = source->rows * source->columns, stride = be_map_selection_sheets(source->info, selection) * cells;
@@ -226,7 +231,7 @@ be_status be_maps_compute(const be_map_source *source, const be_map_selection *s
     be_status status = be_allocate(&mean, cells, sizeof(float), "a map", error);
     if (status != BE_OK)
         return status;
-    for (size_t i = 0; i < be_map_selection_count(selection) && status == BE_OK; i++) {
+    for (size_t i = 0; i < be_map_selection_count(selection) && status == BE_OK && is_wanted(source); i++) {
         if (source->info->by_vertex)
             status = compute_by_vertex(source, selection, i, mean, values + i * stride, error);
         else
