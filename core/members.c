@@ -193,6 +193,8 @@ be_status be_members_predict(const be_member_run *run, size_t subject, const be_
     float *heads = has_maps && output->attention_heads ? buffers->maps + info->queries * cells : NULL;
     bool wants_vertices = output->vertices || output->spread;
     float *one = !wants_vertices ? NULL : several ? buffers->vertices : output->vertices ? output->vertices : output->spread;
+    if (!wants_vertices && !maps && !output->tokens) /* the features alone */
+        return BE_OK;
     if (output->spread && several)
         memset(buffers->runs, 0, 2 * info->runs * vertices * sizeof *buffers->runs);
     for (size_t m = 0; m < info->members; m++) {

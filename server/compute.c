@@ -258,25 +258,32 @@ static void predict_model(const batch *self, const engine *served, size_t model)
 
 /* --- maps ----------------------------------------------------------------------------------------- */
 
+static bool is_awaited(const void *asker)
+{
+    return request_is_pending(asker);
+}
+
 static be_status compute_maps(const request *it, request_image *image, size_t place, be_error *error)
 {
     const engine_subject *subject = engine_subject_at(it->engine, it->query.subjects[place]);
     be_map_source source = {.info = engine_subject_info(it->engine, it->query.subjects[place]),
                             .output = needs_prediction(it) ? &image->outputs[place] : &it->held->output,
                             .rows = image->about.rows, .columns = image->about.columns,
-                            .session = engine_session(it->engine, subject->model), .subject = subject->subject};
+                            .session = engine_session(it->engine, subject->model), .subject = subject->subject,
+                            .is_wanted = is_awaited, .asker = it};
     double start = be_clock();
     be_status status = be_maps_compute(&source, &it->query.maps[place], image->maps[place], error);
     image->timing.encoder += be_clock() - start;
     return status;
 }
 
-/* By vertex they take a session, which is for one thread: request by request. One that nobody waits for any more gets none. */
+/* By vertex they take a session, which is for one thread: request by request. One that nobody waits for any more gets no more of
+ * them: many ROIs of many pictures take longer than any deadline. */
 static void compute_all_maps(request *it)
 {
     be_error error;
     be_status status = BE_OK;
-    if (!it->query.with_maps || has_failed(it) || !request_is_pending(it))
+    if (!it->query.with_maps || has_failed(it))
         return;
     for (size_t i = 0; i < it->n_images && status == BE_OK; i++) {
         for (size_t s = 0; s < it->query.n_subjects && status == BE_OK; s++)

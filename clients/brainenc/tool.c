@@ -175,33 +175,34 @@ static be_status decode_file(const char *path, const compute_options *options, b
     return status;
 }
 
-static be_status check_grid(const compute_options *options, const be_model *model, picture *out)
+/* `shape`: a fitted picture's, which has no pixels yet. */
+static be_status check_grid(const be_image *shape, const compute_options *options, const be_model *model, picture *out)
 {
     const char *name = out->about.name;
     size_t limit = options->tokens ? options->tokens : BE_DEFAULT_TOKENS;
-    be_model_grid(model, &out->input, &out->about.rows, &out->about.columns);
+    be_model_grid(model, shape, &out->about.rows, &out->about.columns);
     for (size_t s = 0; s < be_model_subjects(model); s++) {
         be_error why;
-        be_status status = be_model_check_image(model, s, out->input.width, out->input.height, &why);
+        be_status status = be_model_check_image(model, s, shape->width, shape->height, &why);
         if (status != BE_OK)
             return be_fail(&out->error, status, "%s: %s", name, why.message);
     }
     if (out->about.rows * out->about.columns <= limit)
         return BE_OK;
     return be_fail(&out->error, BE_ERROR_LIMIT, "%s: %zu x %zu pixels are %zu x %zu tokens, --max-tokens is %zu", name,
-                   out->input.width, out->input.height, out->about.rows, out->about.columns, limit);
+                   shape->width, shape->height, out->about.rows, out->about.columns, limit);
 }
 
 void fit_picture(const be_image *decoded, const compute_options *options, const be_model *model, picture *out)
 {
     size_t size = be_subject_get_info(be_model_subject(model, 0))->image_size;
+    bool native = options->fit == BE_FIT_NATIVE;
+    const be_image shape = {.width = native ? decoded->width : size, .height = native ? decoded->height : size};
     out->about.width = decoded->width;
     out->about.height = decoded->height;
-    out->status = be_image_fit(decoded, options->fit, size, &out->input, &out->error);
+    out->status = check_grid(&shape, options, model, out);
     if (out->status == BE_OK)
-        out->status = check_grid(options, model, out);
-    if (out->status != BE_OK)
-        be_image_free(&out->input);
+        out->status = be_image_fit(decoded, options->fit, size, &out->input, &out->error);
 }
 
 void read_picture(const char *path, const compute_options *options, const be_model *model, picture *out)

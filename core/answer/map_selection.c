@@ -199,7 +199,29 @@ static be_status list_groups(const be_map_source *source, const be_map_selection
     return status;
 }
 
-static be_status compute_by_vertex(const be_map_source *source, const be_map_selection *selection, float *values, be_error *error)
+static bool is_wanted(const be_map_source *source)
+{
+    return !source->is_wanted || source->is_wanted(source->asker);
+}
+
+/* Maps by vertex of which the tokens' keys are computed once; between them is the time to find that nobody waits. */
+enum { MAPS_AT_ONCE = 8 };
+
+static be_status compute_groups(const be_map_source *source, const be_vertex_group *groups, size_t count, bool heads, size_t stride,
+                                float *values, be_error *error)
+{
+    be_status status = BE_OK;
+    for (size_t first = 0; first < count && status == BE_OK && is_wanted(source); first += MAPS_AT_ONCE) {
+        size_t some = count - first < MAPS_AT_ONCE ? count - first : MAPS_AT_ONCE;
+        float *out = values + first * stride;
+        status = be_session_maps(source->session, source->subject, source->output->features, source->rows, source->columns, groups + first,
+                                 some, heads ? NULL : out, heads ? out : NULL, error);
+    }
+    return status;
+}
+
+static be_status compute_by_vertex(const be_map_source *source, const be_map_selection *selection, size_t stride, float *values,
+                                   be_error *error)
 {
     size_t count = be_map_selection_count(selection);
     void *groups, *memory;
@@ -214,8 +236,7 @@ static be_status compute_by_vertex(const be_map_source *source, const be_map_sel
     uint32_t **owned = memory;
     status = list_groups(source, selection, groups, owned, error);
     if (status == BE_OK)
-        status = be_session_maps(source->session, source->subject, source->output->features, source->rows, source->columns, groups, count,
-                                 selection->heads ? NULL : values, selection->heads ? values : NULL, error);
+        status = compute_groups(source, groups, count, selection->heads, stride, values, error);
     for (size_t i = 0; i < count; i++)
         free(owned[i]);
     free(owned);
@@ -236,8 +257,8 @@ be_status be_maps_compute(const be_map_source *source, const be_map_selection *s
 {
     size_t stride = be_map_selection_sheets(source->info, selection) * source->rows * source->columns;
     if (source->info->by_vertex)
-        return compute_by_vertex(source, selection, values, error);
-    for (size_t i = 0; i < be_map_selection_count(selection); i++)
+        return compute_by_vertex(source, selection, stride, values, error);
+    for (size_t i = 0; i < be_map_selection_count(selection) && is_wanted(source); i++)
         compute_of_queries(source, selection, i, values + i * stride);
     return BE_OK;
 }

@@ -50,6 +50,8 @@ typedef struct be_map_source {
     size_t rows, columns;
     be_session *session;     /* by vertex only: not while another thread uses it */
     size_t subject;          /* of the session's model */
+    bool (*is_wanted)(const void *asker); /* NULL, or asked before every few maps: once it says no, the rest is left out */
+    const void *asker;
 } be_map_source;
 
 /* values [be_map_selection_count][be_map_selection_sheets][rows * columns]: of a group the mean of its members' maps; by vertex

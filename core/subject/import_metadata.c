@@ -7,6 +7,12 @@
 #include "core/files/json.h"
 #include "core/subject/subject_format.h"
 
+/* Whether a text has nothing of a path in it, of any system: in one there may be a user's name. */
+static bool is_word(const char *text)
+{
+    return !strpbrk(text, "/\\");
+}
+
 /* The arguments worth keeping: every number and flag, and of the texts those that are settings. Paths, user names and the
  * names of logging accounts are texts, and so are left out. */
 static void add_training(be_json *json, cJSON *member, const be_value *args)
@@ -26,7 +32,7 @@ static void add_training(be_json *json, cJSON *member, const be_value *args)
         else if (be_value_number(value, &number))
             be_json_number(json, training, key, number);
         for (size_t t = 0; t < sizeof texts / sizeof *texts; t++) {
-            if (strcmp(key, texts[t]) == 0 && be_value_text(value, &text) && !strchr(text, '/') && strlen(text) < 64)
+            if (strcmp(key, texts[t]) == 0 && be_value_text(value, &text) && is_word(text) && strlen(text) < 64)
                 be_json_text(json, training, key, text);
         }
     }
@@ -41,7 +47,7 @@ static void add_training_set(be_json *json, const be_import_job *self)
     char text[256], counts[80] = "";
     bool agree = first->images > 0;
     if (be_value_text(be_value_get(be_value_get(be_tensor_file_root(first->file), "args"), "dataset"), &dataset) &&
-        !strchr(dataset, '/') && be_name_is_plain(dataset))
+        is_word(dataset) && be_name_is_plain(dataset))
         name = strcmp(dataset, "nsd_algo") == 0 ? "NSD (Algonauts 2023)" : dataset;
     for (size_t m = 1; m < self->n_sources; m++)
         agree = agree && self->sources[m].images == first->images;

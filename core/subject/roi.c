@@ -9,6 +9,7 @@
 #include "core/base/memory.h"
 
 const char *const be_roi_families[] = {"prf-visualrois", "floc-bodies", "floc-faces", "floc-places", "floc-words", NULL};
+static const char every_one[] = "all";
 
 const char *be_hemisphere_name(be_hemisphere hemisphere)
 {
@@ -40,6 +41,8 @@ be_status be_roi_set_add(be_roi_set *set, size_t *capacity, const char *name, co
     if (!be_name_is_plain(name))
         return be_fail(error, BE_ERROR_FORMAT, "%s: '%.80s' is no name for a ROI (1 to %d printable bytes, no comma)", path, name,
                        BE_ROI_NAME_SIZE - 1);
+    if (strcmp(name, every_one) == 0)
+        return be_fail(error, BE_ERROR_FORMAT, "%s: '%s' is no name for a ROI: it stands for every one", path, name);
     for (size_t i = 0; i < set->count; i++) {
         if (strcmp(set->rois[i].name, name) == 0)
             return be_fail(error, BE_ERROR_FORMAT, "%s: the name %s is there twice", path, name);
@@ -76,23 +79,20 @@ static bool has_stem(const char *name, const char *stem)
     return *digits && digits[strspn(digits, "0123456789")] == '\0';
 }
 
-static bool already_selected(const be_roi_selection *selection, const char *name)
-{
-    for (size_t i = 0; i < selection->count; i++) {
-        if (strcmp(selection->groups[i].name, name) == 0)
-            return true;
-    }
-    return false;
-}
+/* A selection in the making. */
+typedef struct selecting {
+    const be_roi_set *set;
+    be_roi_selection found;
+    size_t capacity; /* of found.groups */
+    bool *taken;     /* [set->count]: ROIs that are a group of their own already */
+} selecting;
 
-/* Appends a group of the given members; `capacity` is that of selection->groups. */
-static be_status add_group(be_roi_selection *selection, size_t *capacity, const char *name, const size_t *members,
-                           size_t n_members, be_error *error)
+/* Appends a group of the given members. */
+static be_status add_group(selecting *self, const char *name, const size_t *members, size_t n_members, be_error *error)
 {
-    if (already_selected(selection, name))
-        return BE_OK;
+    be_roi_selection *selection = &self->found;
     void *groups = selection->groups, *copy;
-    be_status status = be_grow(&groups, capacity, selection->count + 1, sizeof *selection->groups, "a ROI selection", error);
+    be_status status = be_grow(&groups, &self->capacity, selection->count + 1, sizeof *selection->groups, "a ROI selection", error);
     if (status != BE_OK)
         return status;
     selection->groups = groups;
@@ -106,14 +106,22 @@ static be_status add_group(be_roi_selection *selection, size_t *capacity, const 
     return BE_OK;
 }
 
-/* A group of its own for each ROI of the family; every ROI when `family` is NULL. */
-static be_status add_each(const be_roi_set *set, const char *family, be_roi_selection *selection, size_t *capacity,
-                          be_error *error)
+/* A group of its own for a ROI, once however often it is named: a name may stand in a URL thousands of times. */
+static be_status add_roi(selecting *self, size_t roi, be_error *error)
+{
+    if (self->taken[roi])
+        return BE_OK;
+    self->taken[roi] = true;
+    return add_group(self, self->set->rois[roi].name, &roi, 1, error);
+}
+
+/* Each ROI of the family; every ROI when `family` is NULL. */
+static be_status add_each(selecting *self, const char *family, be_error *error)
 {
     be_status status = BE_OK;
-    for (size_t i = 0; i < set->count && status == BE_OK; i++) {
-        if (!family || strcmp(set->rois[i].family, family) == 0)
-            status = add_group(selection, capacity, set->rois[i].name, &i, 1, error);
+    for (size_t i = 0; i < self->set->count && status == BE_OK; i++) {
+        if (!family || strcmp(self->set->rois[i].family, family) == 0)
+            status = add_roi(self, i, error);
     }
     return status;
 }
@@ -144,23 +152,27 @@ static bool is_close(const char *name, const char *asked)
     return strcasestr(name, asked) || strcasestr(asked, name) || distance(asked, name) <= FAR;
 }
 
-static void append_name(char *list, size_t size, const char *name)
+static void append_close(char *list, size_t size, const char *name, const char *asked)
 {
+    enum { ROOM = 96 }; /* for one more name */
     size_t length = strlen(list);
-    snprintf(list + length, size - length, "%s%s", length ? ", " : "", name);
+    if (*name && is_close(name, asked) && length + ROOM < size)
+        snprintf(list + length, size - length, "%s%s", length ? ", " : "", name);
+}
+
+/* Whether a ROI is the first of its family. */
+static bool begins_family(const be_roi_set *set, size_t roi)
+{
+    return roi == 0 || strcmp(set->rois[roi].family, set->rois[roi - 1].family) != 0;
 }
 
 static be_status fail_unknown(const be_roi_set *set, const char *asked, be_error *error)
 {
     char close[256] = "";
-    for (size_t i = 0; i < set->count; i++) {
-        if (is_close(set->rois[i].name, asked) && strlen(close) < 160)
-            append_name(close, sizeof close, set->rois[i].name);
-    }
-    for (const char *const *family = be_roi_families; *family; family++) {
-        if (is_close(*family, asked) && strlen(close) < 160)
-            append_name(close, sizeof close, *family);
-    }
+    for (size_t i = 0; i < set->count; i++)
+        append_close(close, sizeof close, set->rois[i].name, asked);
+    for (size_t i = 0; i < set->count; i++)
+        append_close(close, sizeof close, begins_family(set, i) ? set->rois[i].family : "", asked);
     if (*close)
         return be_fail(error, BE_ERROR_NOT_FOUND, "roi: '%s' is no ROI, stem or family of this subject; close: %s", asked,
                        close);
@@ -177,12 +189,23 @@ static bool is_family(const be_roi_set *set, const char *name)
     return false;
 }
 
-/* One group of all ROIs with the stem; none when there is no such ROI. */
-static be_status add_stem(const be_roi_set *set, const char *stem, be_roi_selection *selection, size_t *capacity,
-                          be_error *error)
+static bool is_named(const be_roi_selection *selection, const char *name)
 {
+    for (size_t i = 0; i < selection->count; i++) {
+        if (strcmp(selection->groups[i].name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* One group of all ROIs with the stem; BE_ERROR_NOT_FOUND when there is no such ROI. */
+static be_status add_stem(selecting *self, const char *stem, be_error *error)
+{
+    const be_roi_set *set = self->set;
     size_t count = 0;
     void *memory;
+    if (is_named(&self->found, stem))
+        return BE_OK;
     be_status status = be_allocate(&memory, set->count, sizeof count, "a ROI selection", error);
     if (status != BE_OK)
         return status;
@@ -191,33 +214,25 @@ static be_status add_stem(const be_roi_set *set, const char *stem, be_roi_select
         if (has_stem(set->rois[i].name, stem))
             members[count++] = i;
     }
-    if (count > 0)
-        status = add_group(selection, capacity, stem, members, count, error);
+    status = count > 0 ? add_group(self, stem, members, count, error) : fail_unknown(set, stem, error);
     free(members);
     return status;
 }
 
-static be_status select_name(const be_roi_set *set, const char *name, be_roi_selection *selection, size_t *capacity,
-                             be_error *error)
+static be_status select_name(selecting *self, const char *name, be_error *error)
 {
+    const be_roi_set *set = self->set;
     for (size_t i = 0; i < set->count; i++) {
         if (strcmp(set->rois[i].name, name) == 0)
-            return add_group(selection, capacity, name, &i, 1, error);
+            return add_roi(self, i, error);
     }
-    if (strcmp(name, "all") == 0)
-        return add_each(set, NULL, selection, capacity, error);
-    if (is_family(set, name))
-        return add_each(set, name, selection, capacity, error);
-    be_status status = add_stem(set, name, selection, capacity, error);
-    if (status == BE_OK && !already_selected(selection, name))
-        return fail_unknown(set, name, error);
-    return status;
+    if (strcmp(name, every_one) == 0)
+        return add_each(self, NULL, error);
+    return is_family(set, name) ? add_each(self, name, error) : add_stem(self, name, error);
 }
 
-be_status be_roi_select(const be_roi_set *set, const char *names, be_roi_selection *selection, be_error *error)
+static be_status select_names(selecting *self, const char *names, be_error *error)
 {
-    be_roi_selection found = {0};
-    size_t capacity = 0;
     be_status status = BE_OK;
     const char *at = names;
     do {
@@ -229,14 +244,27 @@ be_status be_roi_select(const be_roi_set *set, const char *names, be_roi_selecti
             status = be_fail(error, BE_ERROR_NOT_FOUND, "roi: '%.*s...' is no ROI of this subject", 40, at);
         else {
             snprintf(name, sizeof name, "%.*s", (int)length, at);
-            status = select_name(set, name, &found, &capacity, error);
+            status = select_name(self, name, error);
         }
         at += length;
     } while (status == BE_OK && *at++ == ',');
+    return status;
+}
+
+be_status be_roi_select(const be_roi_set *set, const char *names, be_roi_selection *selection, be_error *error)
+{
+    selecting self = {.set = set};
+    void *memory;
+    be_status status = be_allocate(&memory, set->count, sizeof(bool), "a ROI selection", error);
+    if (status != BE_OK)
+        return status;
+    self.taken = memory;
+    status = select_names(&self, names, error);
+    free(self.taken);
     if (status != BE_OK) {
-        be_roi_selection_free(&found);
+        be_roi_selection_free(&self.found);
         return status;
     }
-    *selection = found;
+    *selection = self.found;
     return BE_OK;
 }

@@ -1,9 +1,12 @@
 """/attention of subjects with a query a vertex: maps of single vertices, and of ROIs as the mean over their vertices."""
+import time
+
 import numpy as np
 import pytest
 
 from conftest import _run_tool
-from support import ATTENTION_TOLERANCE, CASE, GOLDEN, Daemon, decode_png, noise, picture, tool_support
+from support import (ATTENTION_TOLERANCE, CASE, GOLDEN, Daemon, decode_png, head, noise, npy, picture, tool_support,
+                     wait_until)
 
 TINY = GOLDEN / "variants/algonauts_tiny/subj02"
 LEFT, RIGHT = 300, 320
@@ -170,3 +173,24 @@ def test_features_are_held_within_the_bound(start, settings):
     assert other.get(f"/attention?vertex=lh:1&id={second}").json()["id"] == second
     both = other.post("/predict?output=rois&subject=both", noise(1)).json()["id"]  # features of two layers: too large
     assert "POST" in other.refuses(404, "GET", f"/attention?vertex=lh:1&id={both}")
+
+
+def test_who_leaves_gets_no_more_maps(start, settings, tmp_path):
+    images, parcels = 12, tmp_path / "parcels.safetensors"
+    for side, vertices in (("lh", LEFT), ("rh", RIGHT)):
+        np.save(tmp_path / f"{side}.npy", np.arange(1, vertices + 1))
+    (tmp_path / "names").write_text("".join(f"parcel {i}\n" for i in range(1, RIGHT + 1)))
+    _run_tool("import", GOLDEN / "variants/voxels/checkpoint.pth", "--data", CASE / "algonauts/subj01", "-o", parcels,
+              "--parcellation", f"{tmp_path}/lh.npy,{tmp_path}/rh.npy", "--parcellation-names", tmp_path / "names")
+    daemon = start(backbones=settings["backbones"], limits={"deadline_ms": 600_000, "bytes_in_flight": "1GiB"},
+                   subjects=[{"name": "parcels", "weights": str(parcels), "backbone": "small"}])
+    path, body = "/predict?output=rois&attention=all", npy(np.random.default_rng(1).integers(0, 255, (images, 32, 32, 3), np.uint8))
+    begun = time.monotonic()
+    daemon.post(path, noise(1))
+    one = time.monotonic() - begun
+    leaving = daemon.socket(head(len(body), path) + body)
+    wait_until(lambda: daemon.count("images_total") > images, "all are predicted, and their maps come next")
+    begun = time.monotonic()
+    leaving.close()
+    wait_until(lambda: daemon.count("in_flight") == 0, "it is done with")
+    assert time.monotonic() - begun < 0.25 * images * one

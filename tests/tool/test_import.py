@@ -80,12 +80,13 @@ def test_the_training_settings_are_kept(subject):
 
 def test_paths_and_user_names_are_left_out(tool, tmp_path, output):
     checkpoint = tmp_path / "alice_checkpoint.pth"
-    rewrite_pth(CHECKPOINT, checkpoint, {b"./nsd_project/results/": b"/home/alice/results///",
-                                         b"algonauts/subj01": b"alice_and/subj01", b"classification": b"/home/alice/x!"})
-    tool.run("import", checkpoint, "--data", FOLDER, "-o", output)
-    written = output.read_bytes()
-    for word in (b"alice", b"home", b"nsd_project", b"algonauts", b"submission", b"results", str(tmp_path).encode()):
-        assert word not in written, word
+    for objective, dataset in ((b"/home/alice/x!", b"/alice/a"), (b"C:\\Users\\alice", b"C:\\alice")):
+        rewrite_pth(CHECKPOINT, checkpoint, {b"./nsd_project/results/": b"/home/alice/results///", b"nsd_algo": dataset,
+                                             b"algonauts/subj01": b"alice_and/subj01", b"classification": objective})
+        tool.run("import", checkpoint, "--data", FOLDER, "-o", output)
+        written = output.read_bytes()
+        for word in (b"alice", b"home", b"nsd_project", b"algonauts", b"submission", b"results", str(tmp_path).encode()):
+            assert word not in written, word
 
 
 def test_name_names_the_subject(tool, output):

@@ -167,7 +167,7 @@ BAD_NAMES = [
     (b"", "names no label above 0"), (b"{}", "names no label above 0"), (b'{"0": "Unknown", "-3": "x"}', "names no label above 0"),
     (b'{"ten": "V1"}', "'ten'"), (b'{"10": 5}', "'10'"), (b'{"1.5": "V1"}', "'1.5'"), (b'{"": "V1"}', "''"), (b'{" 1": "V1"}', "' 1'"),
     (b'{"99999999999999999999": "V1"}', "'99999999999999999999'"), (b'{"10": "a", "010": "b"}', "label 10 is there twice"),
-    (b'{"10": "a,b"}', "'a,b' is no name"), (b'{"10": "' + b"x" * 64 + b'"}', "is no name"), (b'{"10": "a"', "is no JSON object"),
+    (b'{"10": "all"}', "'all' is no name for a ROI"), (b'{"10": "a,b"}', "'a,b' is no name"), (b'{"10": "' + b"x" * 64 + b'"}', "is no name"), (b'{"10": "a"', "is no JSON object"),
     (b"{" * 3000, "is no JSON object"), (b"\x93NUMPY", "names"), (b"V1\0\n", "line 1 holds a 0 byte"), (b"V1\x07\n", "is no name"),
     (b"\n".join(b"%d" % i for i in range(3000)), "more than 1000 regions"), (b"x" * (1 << 20) + b"y", "longer than"),
 ]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from support import (ATTENTION_TOLERANCE, CASE, DATA, MISSING, PICTURES, PREDICTION_TOLERANCE, USAGE, decode_png, encode_png,
-                     expected, read_rois)
+                     expected, read_rois, rewrite_subject)
 
 A, B = PICTURES / "a_425.png", PICTURES / "b_425.png"
 C, D = PICTURES / "c_500x333.png", PICTURES / "d_518.png"
@@ -327,6 +327,13 @@ def test_a_grid_of_too_many_tokens_is_refused(tool, model):
     sentence = tool.refuses(DATA, "predict", D, *model, "--fit", "native", "--max-tokens", 37 * 37 - 1)
     assert str(D) in sentence and "37 x 37 tokens" in sentence
     tool.run("predict", D, *model, "--fit", "native", "--max-tokens", 37 * 37)
+
+
+def test_a_subject_of_enormous_pictures_makes_none(tool, demo, demo_model, tmp_path):
+    def enlarge(about, _):
+        about["image_size"] = 1 << 20
+    path = rewrite_subject(demo / "subj01.safetensors", tmp_path / "large.safetensors", enlarge)
+    assert "74899 x 74899 tokens" in tool.refuses(DATA, "predict", A, *demo_model[:2], "--subject", path)
 
 
 @pytest.mark.parametrize("option", ["--threads", "--max-tokens", "--max-pixels", "--backbone-heads"])

@@ -228,7 +228,9 @@ static void test_maps_by_vertex(void **state)
     be_image image = read_picture(pictures[0]);
     float *want = golden_f32("variants/voxels/expected/attention.npy", ROWS * CELLS);
     be_output output = {.features = features};
-    assert_ok(be_session_predict(asking, &image, 1, &output, NULL, &error), &error);
+    be_timing timing;
+    assert_ok(be_session_predict(asking, &image, 1, &output, &timing, &error), &error);
+    assert_true(timing.stages[BE_STAGE_ENCODE] <= 0); /* no query runs for features alone */
     for (uint32_t row = 0; row < ROWS; row++) {
         vertices[row] = row * STEP;
         assert_ok(be_session_maps(asking, 0, features, 31, 31, &(be_vertex_group){&vertices[row], 1}, 1, mean, heads, &error), &error);

@@ -138,12 +138,37 @@ static void test_means_of_queries(void **state)
     assert_memory_equal(values, each, sizeof each);
 }
 
+static bool wants_two(const void *asker)
+{
+    return (*(size_t *)asker)++ < 2;
+}
+
+/* Who goes away meanwhile gets no more of them. */
+static void test_maps_nobody_wants_any_more(void **state)
+{
+    (void)state;
+    static float attention[] = {1, 2, 3, 4};
+    size_t members[] = {0, 1, 2, 3}, times = 0;
+    be_roi_group groups[] = {{.n_members = 1, .members = members}, {.n_members = 1, .members = members + 1},
+                             {.n_members = 1, .members = members + 2}, {.n_members = 1, .members = members + 3}};
+    const be_subject_info info = {.maps = 8};
+    const be_map_selection asked = {.rois = {4, groups}, .hemispheres = {true, false}};
+    const be_map_source source = {.info = &info, .rows = 1, .columns = 1, .output = &(be_output){.attention = attention},
+                                  .is_wanted = wants_two, .asker = &times};
+    float values[] = {-1, -1, -1, -1};
+    const float want[] = {1, 2, -1, -1};
+    be_error error;
+    assert_ok(be_maps_compute(&source, &asked, values, &error), &error);
+    assert_memory_equal(values, want, sizeof want);
+    assert_int_equal(times, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names_of_vertices), cmocka_unit_test(test_what_is_no_vertex),
         cmocka_unit_test(test_there_are_only_so_many), cmocka_unit_test(test_subjects_without_such_maps), cmocka_unit_test(test_what_a_picture_can_show),
-        cmocka_unit_test(test_means_of_queries),
+        cmocka_unit_test(test_means_of_queries), cmocka_unit_test(test_maps_nobody_wants_any_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

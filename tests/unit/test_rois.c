@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "core/subject/roi.h"
 
@@ -77,6 +78,32 @@ static void test_all_and_more_is_all(void **state)
     be_roi_selection_free(&selection);
 }
 
+/* As often as a URL has room for, of as many ROIs as there may be: who waits meanwhile waits for little. */
+static void test_a_name_may_be_repeated(void **state)
+{
+    (void)state;
+    enum { TIMES = 5000 };
+    static const char *const names[] = {"all", "fam", "r-1", "r"};
+    static be_roi many[BE_MOST_ROIS];
+    static char asked[4 * TIMES];
+    be_error error;
+    for (size_t i = 0; i < BE_MOST_ROIS; i++) {
+        snprintf(many[i].name, sizeof many[i].name, "r-%zu", i);
+        snprintf(many[i].family, sizeof many[i].family, "fam");
+    }
+    for (size_t n = 0; n < sizeof names / sizeof *names; n++) {
+        be_roi_selection selection;
+        size_t length = 0;
+        for (size_t i = 0; i < TIMES; i++)
+            length += (size_t)sprintf(asked + length, "%s%s", i ? "," : "", names[n]);
+        clock_t start = clock();
+        assert_ok(be_roi_select(&(be_roi_set){BE_MOST_ROIS, many}, asked, &selection, &error), &error);
+        assert_true(clock() - start < CLOCKS_PER_SEC);
+        assert_int_equal(selection.count, n < 2 ? BE_MOST_ROIS : 1);
+        be_roi_selection_free(&selection);
+    }
+}
+
 static void test_unknown_names(void **state)
 {
     (void)state;
@@ -87,6 +114,8 @@ static void test_unknown_names(void **state)
         {"FBA1", "FBA-1"},
         {"floc-face", "floc-faces"},
         {"streams", "'all'"},             /* nothing is close */
+        {"odds", "close: odd"},           /* families are this subject's own */
+        {"floc-place", "'all'"},
         {"EBA,zzzzzzzz", "'zzzzzzzz'"},
         {" EBA", "' EBA'"},
         {"FBA-1-2", "FBA-1"},
@@ -145,7 +174,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),        cmocka_unit_test(test_all_and_more_is_all),
-        cmocka_unit_test(test_unknown_names), cmocka_unit_test(test_bad_requests),
+        cmocka_unit_test(test_a_name_may_be_repeated), cmocka_unit_test(test_unknown_names), cmocka_unit_test(test_bad_requests),
         cmocka_unit_test(test_many_close_names), cmocka_unit_test(test_hemispheres),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
