@@ -1,0 +1,14 @@
+#include "tests/unit/emulated_tiles.h"
+
+#define BE_TILES_EMULATED
+#include "core/compute/matrix_amx.c"
+
+size_t all_isas(be_isa isas[MOST_ISAS])
+{
+    const be_isa *list[BE_ISA_MAX];
+    size_t count = be_isa_available(list);
+    for (size_t i = 0; i < count; i++)
+        isas[i] = *list[i];
+    isas[count++] = (be_isa){"emulated amx", &be_kernels_generic, &be_tiles_emulated, BE_PRECISION_BF16};
+    return count;
+}
