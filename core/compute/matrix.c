@@ -34,21 +34,19 @@ bool be_matrix_bytes(be_precision precision, size_t columns, size_t inner, size_
     return packed_size(columns, inner, &count) && be_size_multiply(count, parts_of(precision) * sizeof(uint16_t), bytes);
 }
 
-/* Without the values. */
-static be_matrix lay_out(be_precision precision, size_t columns, size_t inner, void *memory)
+void be_matrix_make(be_matrix *matrix, be_precision precision, size_t columns, size_t inner, void *memory)
 {
-    be_matrix matrix = {.precision = precision, .columns = columns, .inner = inner};
+    *matrix = (be_matrix){.precision = precision, .columns = columns, .inner = inner};
     if (precision != BE_PRECISION_F32)
-        matrix.high = memory;
-    if (precision == BE_PRECISION_BF16X3)
-        matrix.low = matrix.high + round_up(columns, BE_TILE_ROWS) * round_up(inner, BE_TILE_INNER);
-    return matrix;
+        matrix->high = memory;
+    if (precision == BE_PRECISION_BF16X3 && memory)
+        matrix->low = matrix->high + round_up(columns, BE_TILE_ROWS) * round_up(inner, BE_TILE_INNER);
 }
 
 void be_matrix_pack(be_matrix *matrix, const be_isa *isa, be_precision precision, const float *weight, size_t columns,
                     size_t inner, void *memory)
 {
-    *matrix = lay_out(precision, columns, inner, memory);
+    be_matrix_make(matrix, precision, columns, inner, memory);
     if (precision == BE_PRECISION_F32)
         matrix->values = weight;
     else

@@ -26,6 +26,9 @@ typedef struct be_matrix {
 /* *bytes = the memory a packed weight takes, 0 for F32; false when that overflows size_t. */
 bool be_matrix_bytes(be_precision precision, size_t columns, size_t inner, size_t *bytes);
 
+/* *matrix = room for a weight, in F32 none; be_tiles.pack and pack_turned fill it. `memory`: as below. */
+void be_matrix_make(be_matrix *matrix, be_precision precision, size_t columns, size_t inner, void *memory);
+
 /* *matrix = the weight, whose values are kept (F32: they must outlive the matrix) or rounded to nearest even into `memory`:
  * be_matrix_bytes bytes aligned to BE_ALIGNMENT, which must outlive the matrix. */
 void be_matrix_pack(be_matrix *matrix, const be_isa *isa, be_precision precision, const float *weight, size_t columns,

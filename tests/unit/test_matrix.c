@@ -7,7 +7,7 @@
 #include "core/base/memory.h"
 #include "core/compute/matrix.h"
 #include "core/compute/product.h"
-#include "tests/unit/emulated_tiles.h"
+#include "tests/unit/matrix_support.h"
 #include "tests/unit/random.h"
 
 static be_isa isas[MOST_ISAS];
@@ -45,14 +45,6 @@ static bool is_canary(float value)
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
     return bits == CANARY;
-}
-
-/* The nearest number of 8 significant bits, the even one of two. */
-static double nearest_bf16(double x)
-{
-    int exponent;
-    frexp(x, &exponent);
-    return ldexp(nearbyint(ldexp(x, 8 - exponent)), exponent - 8);
 }
 
 /* --- a product and what it should be ------------------------------------------------------------------------------ */

@@ -6,7 +6,7 @@
 #include "core/base/memory.h"
 #include "core/compute/matrix.h"
 #include "core/compute/reference.h"
-#include "tests/unit/emulated_tiles.h"
+#include "tests/unit/matrix_support.h"
 #include "tests/unit/random.h"
 
 static be_isa isas[MOST_ISAS];
