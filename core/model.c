@@ -20,6 +20,7 @@ typedef struct subject_layers {
 
 struct be_model {
     be_backbone *backbone;
+    be_precision precision;
     char backbone_hash[BE_HASH_SIZE];
     size_t n_subjects;
     be_subject **subjects; /* [n_subjects] */
@@ -282,6 +283,7 @@ be_status be_model_open(const be_model_options *options, be_model **out, be_erro
     if (status != BE_OK)
         return status;
     be_model *model = memory;
+    model->precision = options->backbone_options.precision;
     pthread_mutex_init(&model->lock, NULL);
     status = open_subjects(model, options, error);
     if (status == BE_OK)
@@ -320,6 +322,11 @@ void be_model_close(be_model *model)
 }
 
 /* --- reading -------------------------------------------------------------------------------------- */
+
+be_precision be_model_precision(const be_model *model)
+{
+    return model->precision;
+}
 
 const be_backbone_info *be_model_backbone(const be_model *model)
 {

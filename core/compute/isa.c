@@ -90,3 +90,14 @@ be_status be_isa_select(const char *name, const be_isa **isa, be_error *error)
     }
     return be_fail(error, BE_ERROR_ARGUMENT, "isa: '%s' is none of auto, amx, avx512bf16, avx512, avx2, generic", name);
 }
+
+be_status be_isa_precision(const char *word, const char *isa, be_precision *precision, be_error *error)
+{
+    const be_isa *chosen;
+    be_status status = be_isa_select(isa, &chosen, error);
+    if (status == BE_OK && word && strcmp(word, "auto") != 0)
+        return be_precision_parse(word, precision, error);
+    if (status == BE_OK)
+        *precision = chosen->preferred;
+    return status;
+}

@@ -25,6 +25,10 @@ typedef struct be_isa {
  * program. BE_ERROR_ARGUMENT for an unknown name, BE_ERROR_UNSUPPORTED for one that cannot run here. */
 be_status be_isa_select(const char *name, const be_isa **isa, be_error *error);
 
+/* *precision = the one that "f32", "bf16" or "bf16x3" names, or of "auto" (or NULL) what the instruction set `isa` prefers.
+ * Errors of be_precision_parse, naming auto too, and of be_isa_select. */
+be_status be_isa_precision(const char *word, const char *isa, be_precision *precision, be_error *error);
+
 enum { BE_ISA_MAX = 5 };
 /* Every one that runs here, best first; returns how many. */
 size_t be_isa_available(const be_isa *list[BE_ISA_MAX]);
