@@ -95,9 +95,13 @@ be_status be_isa_precision(const char *word, const char *isa, be_precision *prec
 {
     const be_isa *chosen;
     be_status status = be_isa_select(isa, &chosen, error);
-    if (status == BE_OK && word && strcmp(word, "auto") != 0)
-        return be_precision_parse(word, precision, error);
-    if (status == BE_OK)
+    if (status != BE_OK)
+        return status;
+    if (!word || strcmp(word, "auto") == 0) {
         *precision = chosen->preferred;
-    return status;
+        return BE_OK;
+    }
+    if (be_precision_parse(word, precision, NULL) == BE_OK)
+        return BE_OK;
+    return be_fail(error, BE_ERROR_ARGUMENT, "precision: '%.40s' is none of auto, f32, bf16, bf16x3", word);
 }

@@ -26,7 +26,7 @@ typedef struct be_isa {
 be_status be_isa_select(const char *name, const be_isa **isa, be_error *error);
 
 /* *precision = the one that "f32", "bf16" or "bf16x3" names, or of "auto" (or NULL) what the instruction set `isa` prefers.
- * Errors of be_precision_parse, naming auto too, and of be_isa_select. */
+ * BE_ERROR_ARGUMENT for any other word; errors of be_isa_select. */
 be_status be_isa_precision(const char *word, const char *isa, be_precision *precision, be_error *error);
 
 enum { BE_ISA_MAX = 5 };
