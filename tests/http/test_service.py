@@ -19,7 +19,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from support import DAEMON, PATIENCE, RUNNER, SANITIZER, SLOW_LIMITS, SLOW_PATH, Daemon, noise, picture, slow_picture, wait_until
+from support import DAEMON, PATIENCE, RUNNER, SANITIZER, SLOW_LIMITS, SLOW_PATH, Daemon, free_port, noise, picture, slow_picture, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NOBODY = 65534
@@ -258,7 +258,10 @@ def test_ready_is_said_when_it_is(serve, installed):
 @pytest.mark.parametrize("wrong", ["as shipped", "weights", "configuration"])
 def test_a_service_that_cannot_serve_never_says_ready(installed, serve, wrong):
     if wrong == "as shipped":  # with no weights beside it
-        shutil.copy(ROOT / "config/brainencd.yaml", installed.configuration)
+        shipped = (ROOT / "config/brainencd.yaml").read_text()
+        elsewhere = shipped.replace("listen: 127.0.0.1:8080", f"listen: 127.0.0.1:{free_port()}")  # 8080 may be somebody's
+        assert elsewhere != shipped
+        installed.configuration.write_text(elsewhere)
         service = Service(installed, None, wait=False)
     elif wrong == "weights":
         service = serve(wait=False, subjects=[{"name": "subj01", "weights": str(installed.unit_file), "backbone": "demo"}])
