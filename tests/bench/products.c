@@ -187,8 +187,8 @@ static void measure_attention(bench *it)
         }
     }
     for (int precision = 0; precision < 3; precision++)
-        printf("  attention, %d tokens, %d heads of %d %12s %-7s %8.1f GFLOP/s %6.2f x f32, %.2f ms\n", TOKENS, HEADS, HEAD_WIDTH, "",
-               be_precision_name((be_precision)precision), flops / best[precision], best[0] / best[precision],
+        printf("  attention, %d tokens, %d heads of %d              %-7s %8.1f GFLOP/s %6.2f x f32, %.2f ms\n", TOKENS, HEADS,
+               HEAD_WIDTH, be_precision_name((be_precision)precision), flops / best[precision], best[0] / best[precision],
                best[precision] * 1e3);
 }
 
