@@ -6,7 +6,7 @@
 #include "core/compute/product.h"
 #include "core/compute/tiles.h"
 
-enum { PANEL_STEP = 32, MOST_STRIP = 48 }; /* the tallest group of rows and the widest strip of columns of any be_tiles */
+enum { PANEL_STEP = 32 }; /* the most rows that any be_tiles works on at a time */
 
 static size_t round_up(size_t size, size_t step)
 {
@@ -178,7 +178,7 @@ void be_matrix_multiply(const be_isa *isa, const be_matrix_product *product, be_
 
 size_t be_tiles_sums(size_t rows)
 {
-    return 2 * round_up(rows, BE_TILE_ROWS) * MOST_STRIP;
+    return 2 * round_up(rows, BE_TILE_ROWS) * BE_TILES_WIDEST;
 }
 
 size_t be_matrix_scratch(be_precision precision, size_t rows, size_t columns)

@@ -12,8 +12,8 @@
 #endif
 #include "core/compute/tiles_block.inc"
 
-/* A strip's block, 24 KB, stays in the first-level cache while the rows' blocks go by. */
-enum { GROUP_ROWS = 2 * BE_TILE_ROWS, STRIP_TILES = 2, INNER_TILES = 12 };
+/* A strip's block, 24 KB, stays in the first-level cache while the rows' blocks, as large, go by. */
+enum { GROUP_ROWS = 2 * BE_TILE_ROWS, STRIP_TILES = 2, INNER_TILES = 12, STEPS_AHEAD = 4 };
 
 /* --- tiles -------------------------------------------------------------------------------------------------------- */
 
@@ -134,14 +134,17 @@ ALWAYS_INLINE void end_sums(const block *it, const bool two_rows, const bool two
         tile_store(3, below + BE_TILE_ROWS, stride);
 }
 
-/* Asks for what the next blocks read at this place: the rows' tiles soon, this block's share of the weight's later. */
+/* Asks for what is read soon: the rows' tiles a few steps ahead, of the next block where this one ends; and this block's share
+ * of the weight's next. */
 ALWAYS_INLINE void fetch_ahead(const block *it, size_t part, size_t place, const bool two_rows, const bool two_columns)
 {
+    size_t end = it->inner_tiles * BE_TILE_SIZE, ahead = place + STEPS_AHEAD * BE_TILE_SIZE;
+    const uint16_t *a = ahead < end ? it->a[part] : it->next_a[part];
     for (size_t row = 0; row < BE_TILE_ROWS; row++) {
-        size_t line = place + row * BE_TILE_INNER;
-        fetch(it->next_a[part], line, true);
+        size_t line = (ahead < end ? ahead : ahead - end) + row * BE_TILE_INNER;
+        fetch(a, line, true);
         if (two_rows)
-            fetch(it->next_a[part], it->a_step + line, true);
+            fetch(a, it->a_step + line, true);
     }
     for (size_t row = it->next_from; row < it->next_to; row++) {
         size_t line = place + row * BE_TILE_INNER;

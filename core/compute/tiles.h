@@ -31,6 +31,7 @@ typedef struct be_tiles {
     void (*multiply)(const struct be_matrix_product *product, float *sums);
 } be_tiles;
 
+enum { BE_TILES_WIDEST = 48 }; /* columns: of the strip that any of them works on at a time */
 /* The floats of scratch that a product of so many rows takes. */
 size_t be_tiles_sums(size_t rows);
 

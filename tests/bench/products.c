@@ -1,5 +1,5 @@
-/* Matrix products at the shapes of a ViT-B/14: GFLOP/s of one thread, as parts of the peak measured register to register and
- * as multiples of cblas_sgemm at the same shape in the same run. Best of several rounds, the programs in turn.
+/* Matrix products and attention at the shapes of a ViT-B/14: GFLOP/s of one thread, as parts of the peak measured register to
+ * register and as multiples of float32 (cblas_sgemm) at the same shape in the same run. Best of several rounds, in turn.
  *
  *   products [ISA] [ROWS ...]       default: the best instruction set, 128 256 481 rows
  */
@@ -13,6 +13,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/memory.h"
+#include "core/compute/attention.h"
 #include "core/compute/matrix.h"
 #include "core/compute/product.h"
 
@@ -159,6 +160,40 @@ static void measure(bench *it, const shape *of, size_t rows, be_precision precis
     printf(" %6.2f x sgemm (%.1f)\n", sgemm / product, flops / sgemm);
 }
 
+/* --- attention ---------------------------------------------------------------------------------------------------- */
+
+enum { TOKENS = 962, HEADS = 12, HEAD_WIDTH = 64, WIDTH = HEADS * HEAD_WIDTH };
+
+static double time_attention(bench *it, be_precision precision)
+{
+    be_team team = {.kernels = it->isa->kernels, .isa = it->isa, .scratch = &it->scratch};
+    be_attention attention = {
+        .q = it->in, .k = it->in + WIDTH, .v = it->in + 2 * WIDTH, .out = it->out, .q_stride = 3 * WIDTH, .k_stride = 3 * WIDTH,
+        .v_stride = 3 * WIDTH, .out_stride = WIDTH, .queries = TOKENS, .tokens = TOKENS, .heads = HEADS,
+        .head_width = HEAD_WIDTH, .scale = 0.125f, .precision = precision,
+    };
+    double start = be_clock();
+    be_attention_run(&team, &attention);
+    return be_clock() - start;
+}
+
+static void measure_attention(bench *it)
+{
+    double best[3] = {1e9, 1e9, 1e9}, flops = 4e-9 * TOKENS * TOKENS * WIDTH;
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int precision = 0; precision < 3; precision++) {
+            double seconds = time_attention(it, (be_precision)precision);
+            best[precision] = seconds < best[precision] ? seconds : best[precision];
+        }
+    }
+    for (int precision = 0; precision < 3; precision++)
+        printf("  attention, %d tokens, %d heads of %d              %-7s %8.1f GFLOP/s %6.2f x f32, %.2f ms\n", TOKENS, HEADS,
+               HEAD_WIDTH, be_precision_name((be_precision)precision), flops / best[precision], best[0] / best[precision],
+               best[precision] * 1e3);
+}
+
+/* ------------------------------------------------------------------------------------------------------------------ */
+
 static void prepare(bench *it, const char *isa)
 {
     be_error error;
@@ -193,6 +228,7 @@ int main(int count, char **arguments)
             measure(&it, &shapes[s], rows, BE_PRECISION_BF16X3);
         }
     }
+    measure_attention(&it);
     free(it.in), free(it.out), free(it.wide_out), free(it.weight), free(it.bias);
     be_arena_destroy(&it.scratch), be_arena_destroy(&it.packed);
     return 0;

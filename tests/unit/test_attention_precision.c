@@ -8,7 +8,6 @@
 #include "core/compute/product.h"
 #include "core/compute/reference.h"
 #include "tests/unit/matrix_support.h"
-#include "tests/unit/random.h"
 
 enum { GAP = 5, MOST_THREADS = 5 };
 
@@ -22,15 +21,6 @@ typedef struct attention_size {
 static const attention_size sizes[] = {
     {1, 1, 1, 1}, {1, 1, 3, 5}, {2, 5, 1, 3}, {65, 40, 2, 64}, {130, 129, 3, 48}, {5, 300, 4, 24}, {50, 33, 16, 6}, {70, 1, 1, 2},
 };
-
-static float *make_values(size_t count, uint32_t seed)
-{
-    float *values = malloc((count + 1) * sizeof *values);
-    assert_non_null(values);
-    for (size_t i = 0; i < count; i++)
-        values[i] = next_uniform(&seed) * 2;
-    return values;
-}
 
 /* Queries, keys and values stand side by side in rows of `joined`; threads 0: one worker alone. */
 static void attend(const be_isa *isa, be_precision precision, const attention_size *size, size_t first, size_t threads,
@@ -58,14 +48,6 @@ static void attend(const be_isa *isa, be_precision precision, const attention_si
         assert_false(scratch[i].overflowed);
         be_arena_destroy(&scratch[i]);
     }
-}
-
-static float *column_block(const float *joined, size_t rows, size_t width, size_t block)
-{
-    float *dense = make_values(rows * width, 0);
-    for (size_t r = 0; r < rows; r++)
-        memcpy(dense + r * width, joined + (3 * r + block) * width, width * sizeof *dense);
-    return dense;
 }
 
 /* What the precision's operands are: in BF16 each number rounded, else as it is. */
