@@ -119,11 +119,17 @@ be_status be_session_features(be_session *session, const be_image *image, float 
 /* How many different layers a subject's members are read from: the first dimension of be_output.features. */
 size_t be_session_layers(const be_session *session, size_t subject);
 
-/* The mean map of some vertices of a subject that has one a vertex: `vertices` [count >= 1], left ones first (a right vertex v is
- * V_lh + v). `features` is what be_output.features was given for an image of that grid. mean [T], heads [heads][T] or NULL; each
- * sums to 1. BE_ERROR_UNSUPPORTED for a subject that has none, BE_ERROR_ARGUMENT for a vertex out of range or none,
- * BE_ERROR_LIMIT for a grid larger than the session's. */
+/* Some vertices of a subject whose mean map is wanted: `vertices` [count], left ones first (a right vertex v is V_lh + v). */
+typedef struct be_vertex_group {
+    const uint32_t *vertices;
+    size_t count;
+} be_vertex_group;
+
+/* The mean map of each group of vertices of a subject that has a map a vertex; NaN for a group of none. `features` is what
+ * be_output.features was given for an image of that grid. mean [n_groups][T], heads [n_groups][heads][T], either may be NULL; each
+ * map sums to 1. BE_ERROR_UNSUPPORTED for a subject that has none, BE_ERROR_ARGUMENT for a vertex out of range, BE_ERROR_LIMIT for
+ * a grid larger than the session's. */
 be_status be_session_maps(be_session *session, size_t subject, const float *features, size_t rows, size_t columns,
-                          const uint32_t *vertices, size_t count, float *mean, float *heads, be_error *error);
+                          const be_vertex_group *groups, size_t n_groups, float *mean, float *heads, be_error *error);
 
 #endif

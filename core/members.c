@@ -220,38 +220,48 @@ be_status be_members_predict(const be_member_run *run, size_t subject, const be_
 
 /* --- maps by vertex ------------------------------------------------------------------------------- */
 
-/* Adds the mean of `count` vertices' maps, in chunks. */
-static void add_vertex_maps(const be_member_run *run, const be_encoding *encoding, size_t heads_count, const uint32_t *vertices,
-                            size_t count, float share, float *mean, float *heads)
+/* Adds the mean of a group's maps, in chunks, to mean [T] and heads [heads][T]; either may be NULL. */
+static void add_vertex_maps(const be_member_run *run, const be_encoding *encoding, size_t heads_count, const be_vertex_group *group,
+                            float share, float *mean, float *heads)
 {
     size_t cells = encoding->tokens;
-    for (size_t first = 0; first < count; first += MAP_ROWS) {
-        size_t rows = count - first < MAP_ROWS ? count - first : MAP_ROWS;
+    for (size_t first = 0; first < group->count; first += MAP_ROWS) {
+        size_t rows = group->count - first < MAP_ROWS ? group->count - first : MAP_ROWS;
         float *maps = run->buffers->maps, *each = maps + MAP_ROWS * cells;
-        be_encoder_wish wish = {.queries = vertices + first, .count = rows, .attention = maps, .attention_heads = heads ? each : NULL};
+        be_encoder_wish wish = {.queries = group->vertices + first, .count = rows, .attention = mean ? maps : NULL,
+                                .attention_heads = heads ? each : NULL};
         be_encode_queries(encoding, &wish);
-        for (size_t i = 0; i < rows; i++)
+        for (size_t i = 0; mean && i < rows; i++)
             run->team->kernels->accumulate(mean, maps + i * cells, share, cells);
         for (size_t i = 0; heads && i < heads_count * rows; i++)
             run->team->kernels->accumulate(heads + i / rows * cells, each + i * cells, share, cells);
     }
 }
 
-be_status be_members_maps(const be_member_run *run, size_t subject, const uint32_t *vertices, size_t count, float *mean, float *heads,
-                          be_error *error)
+static void start_maps(const be_vertex_group *groups, size_t n_groups, size_t floats, float *maps)
+{
+    for (size_t g = 0; maps && g < n_groups; g++) {
+        for (size_t i = 0; i < floats; i++)
+            maps[g * floats + i] = groups[g].count > 0 ? 0.0f : NAN;
+    }
+}
+
+be_status be_members_maps(const be_member_run *run, size_t subject, const be_vertex_group *groups, size_t n_groups, float *mean,
+                          float *heads, be_error *error)
 {
     const be_subject_info *info = be_subject_get_info(be_model_subject(run->model, subject));
-    size_t cells = run->grid->rows * run->grid->columns;
-    memset(mean, 0, cells * sizeof *mean);
-    if (heads)
-        memset(heads, 0, info->heads * cells * sizeof *heads);
+    size_t cells = run->grid->rows * run->grid->columns, head_floats = info->heads * cells;
+    start_maps(groups, n_groups, cells, mean);
+    start_maps(groups, n_groups, head_floats, heads);
     for (size_t m = 0; m < info->members; m++) {
         be_encoding encoding;
         const float *features = run->features + be_model_member_layer(run->model, subject, m) * run->feature_stride;
         be_status status = begin_member(run, subject, m, features, &encoding, error);
         if (status != BE_OK)
             return status;
-        add_vertex_maps(run, &encoding, info->heads, vertices, count, 1.0f / (float)(count * info->members), mean, heads);
+        for (size_t g = 0; g < n_groups; g++)
+            add_vertex_maps(run, &encoding, info->heads, &groups[g], 1.0f / (float)(groups[g].count * info->members),
+                            mean ? mean + g * cells : NULL, heads ? heads + g * head_floats : NULL);
     }
     return BE_OK;
 }

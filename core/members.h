@@ -29,7 +29,7 @@ typedef struct be_member_run {
 /* Runs all members of a subject for what `output` asks. BE_ERROR_ARGUMENT when its encoder takes no such grid. */
 be_status be_members_predict(const be_member_run *run, size_t subject, const be_output *output, be_error *error);
 /* be_session_maps; run->features are the subject's own layers in their order. */
-be_status be_members_maps(const be_member_run *run, size_t subject, const uint32_t *vertices, size_t count, float *mean, float *heads,
-                          be_error *error);
+be_status be_members_maps(const be_member_run *run, size_t subject, const be_vertex_group *groups, size_t n_groups, float *mean,
+                          float *heads, be_error *error);
 
 #endif

@@ -286,36 +286,37 @@ size_t be_session_layers(const be_session *session, size_t subject)
     return be_model_layers(session->model, subject);
 }
 
-static be_status check_vertices(const be_subject_info *info, const uint32_t *vertices, size_t count, be_error *error)
+static be_status check_groups(const be_subject_info *info, const be_vertex_group *groups, size_t n_groups, be_error *error)
 {
     size_t total = info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT];
     if (!info->by_vertex)
         return be_fail(error, BE_ERROR_UNSUPPORTED, "%s has no maps of single vertices", info->name);
-    if (count == 0)
-        return be_fail(error, BE_ERROR_ARGUMENT, "vertices: none is named");
-    for (size_t i = 0; i < count; i++) {
-        if (vertices[i] >= total)
-            return be_fail(error, BE_ERROR_ARGUMENT, "vertices: there is no %u, %s has %zu", (unsigned)vertices[i], info->name, total);
+    for (size_t g = 0; g < n_groups; g++) {
+        for (size_t i = 0; i < groups[g].count; i++) {
+            uint32_t vertex = groups[g].vertices[i];
+            if (vertex >= total)
+                return be_fail(error, BE_ERROR_ARGUMENT, "vertices: there is no %u, %s has %zu", (unsigned)vertex, info->name, total);
+        }
     }
     return BE_OK;
 }
 
 be_status be_session_maps(be_session *session, size_t subject, const float *features, size_t rows, size_t columns,
-                          const uint32_t *vertices, size_t count, float *mean, float *heads, be_error *error)
+                          const be_vertex_group *groups, size_t n_groups, float *mean, float *heads, be_error *error)
 {
     be_team team = {.kernels = session->isa->kernels, .isa = session->isa, .pool = session->pool, .scratch = session->scratch};
     worker *it = &session->workers[0];
     be_member_run run = {.model = session->model, .team = &team, .arena = &it->arena, .buffers = &it->buffers, .features = features,
                          .feature_stride = rows * columns * be_model_backbone(session->model)->channels};
     size_t cells;
-    be_status status = check_vertices(be_subject_get_info(be_model_subject(session->model, subject)), vertices, count, error);
+    be_status status = check_groups(be_subject_get_info(be_model_subject(session->model, subject)), groups, n_groups, error);
     if (status == BE_OK && (!be_size_multiply(rows, columns, &cells) || cells > session->tokens))
         status = be_fail(error, BE_ERROR_LIMIT, "tokens: %zu x %zu are more than the limit of %zu", rows, columns, session->tokens);
     if (status == BE_OK)
         status = be_model_take_grid(session->model, rows, columns, &run.grid, error);
     if (status != BE_OK)
         return status;
-    status = be_members_maps(&run, subject, vertices, count, mean, heads, error);
+    status = be_members_maps(&run, subject, groups, n_groups, mean, heads, error);
     be_model_release_grid(session->model, run.grid);
     return status;
 }

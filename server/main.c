@@ -13,7 +13,7 @@ static const char help[] =
     "  --version      prints the version\n\n"
     "signals: SIGTERM finishes what is in flight and ends (a second one ends at once), SIGHUP loads the configuration\n"
     "and weights anew and swaps them in when they are good\n\n"
-    "example: brainencd --config config/brainencd.yaml\n";
+    "example: brainenc demo -o demo && brainencd --config demo/brainencd.yaml\n";
 
 int main(int argc, char **argv)
 {

@@ -177,7 +177,7 @@ static const described_route described[] = {
       {"output", "vertices, rois or both (default)"}, {"attention", "adds these ROIs' attention maps"},
       {"spread", "true: the standard deviation over an ensemble's runs, of each vertex, and its mean over each ROI's (JSON)"},
       {"quality", "true: how well they are predicted, of each vertex and ROI, as far as the weights carry it (JSON)"},
-      {"fit", "crop, stretch, pad or native"},
+      {"fit", "crop, stretch, pad or native (default: the configuration's, crop)"},
       {"space", "challenge (default), or fsaverage: vertices are the whole surface, null (NaN) where the subject has none, "
        "indices are its numbers, and JSON says \"space\": \"fsaverage\""},
       {"format", "json, npy, or gifti: a .func.gii with an array an image (also by Accept: application/x-npy, " GIFTI_TYPE ")"},
@@ -190,7 +190,7 @@ static const described_route described[] = {
     {"/attention", "get", "The same of a prediction that is still held.",
      {{"roi", "names, stems, families, all; commas combine (this or vertex)"},
       {"vertex", "of a subject with a query a vertex: lh:1234,rh:7, up to 64"},
-      {"id", "the prediction's; without it your most recent one"}, {"subject", "as for /predict"},
+      {"id", "the prediction's; without it your most recent one"}, {"subject", "one name: your most recent prediction of it"},
       {"hemi", "of ROIs: lh, rh or both (default)"}, {"heads", "mean (default) or all"},
       {"format", "json, npy or png (also by Accept)"}}, false},
     {"/subjects", "get", "What is loaded.", {{NULL, NULL}}, false},

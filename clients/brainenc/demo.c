@@ -18,11 +18,13 @@ static const char help[] =
     "  -o FOLDER           made if need be\n"
     "  --full              the published size: ViT-B/14, 19,004 left and 20,544 right vertices (480 MB; for benchmarks)\n"
     "  --readout NAME      rois_all (default) or voxels: a query for each ROI and hemisphere, or one for each vertex\n"
-    "  --layers LIST       an ensemble with a model for each of these layers of the backbone, such as 1,3,5,7\n"
+    "  --layers LIST       an ensemble, results/ in the place of checkpoint.pth: a model for each of these layers of the\n"
+    "                      backbone, such as 1,3\n"
     "  --runs N            an ensemble with N models a layer\n"
     "  --seed N            another model\n\n"
     "example: brainenc demo -o demo && brainenc predict demo/picture.png --backbone demo/dinov2_demo_pretrain.pth \\\n"
-    "             --subject demo/subj01.safetensors\n";
+    "             --subject demo/subj01.safetensors\n"
+    "         brainenc demo --layers 1,3 --runs 2 -o ensemble && brainencd --config ensemble/brainencd.yaml\n";
 
 enum { PATH_SIZE = 4096, PICTURE_SIZE = 425, FSAVERAGE = 163842, ROIS = 24 };
 

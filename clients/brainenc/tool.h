@@ -50,9 +50,9 @@ void compute_options_default(compute_options *options);
 enum { N_COMPUTE_OPTIONS = 10 };
 extern const struct option compute_long_options[N_COMPUTE_OPTIONS];
 #define COMPUTE_HELP \
-    "  --backbone FILE     the backbone's weights: DINOv2 or CLIP, as Meta, OpenAI or Hugging Face name the tensors\n" \
+    "  --backbone FILE     the backbone's weights: DINOv2, CLIP or ResNet, as Meta, OpenAI, torchvision or Hugging Face name tensors\n" \
     "  --subject FILE      the subject's weights (`brainenc import` makes them)\n" \
-    "  --fit HOW           crop (default), stretch, pad or native: pictures that are no squares of the training size\n" \
+    "  --fit HOW           pictures that are not squares of the training size: crop (default), stretch, pad or native\n" \
     "  --threads N         default: as many as there are processors\n" \
     "  --backbone-heads N  the backbone's attention heads, where its file does not tell\n" \
     "  --backbone-activation NAME  CLIP's: auto (default), quick_gelu or gelu\n" \

@@ -1,6 +1,5 @@
 #include "core/answer/map_selection.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -182,31 +181,45 @@ static be_status list_vertices(const be_subject_info *info, const be_map_label *
     return status;
 }
 
-/* `mean` is room for a map that nobody asked for when each head's are. */
-static be_status average_vertices(const be_map_source *source, const uint32_t *vertices, size_t count, bool heads, float *mean,
-                                  float *out, be_error *error)
+/* The vertices of each map: those of ROIs lie in arrays of their own, which `owned` keeps. */
+static be_status list_groups(const be_map_source *source, const be_map_selection *selection, be_vertex_group *groups, uint32_t **owned,
+                             be_error *error)
 {
-    return be_session_maps(source->session, source->subject, source->output->features, source->rows, source->columns, vertices,
-                           count, heads ? mean : out, heads ? out : NULL, error);
+    be_status status = BE_OK;
+    for (size_t i = 0; i < be_map_selection_count(selection) && status == BE_OK; i++) {
+        be_map_label label = be_map_label_of(source->info, selection, i);
+        if (label.none)
+            continue;
+        groups[i] = (be_vertex_group){&selection->vertices[i], 1};
+        if (label.group)
+            status = list_vertices(source->info, &label, &owned[i], &groups[i].count, error);
+        if (label.group && status == BE_OK)
+            groups[i].vertices = owned[i];
+    }
+    return status;
 }
 
-static be_status compute_by_vertex(const be_map_source *source, const be_map_selection *selection, size_t index, float *mean,
-                                   float *out, be_error *error)
+static be_status compute_by_vertex(const be_map_source *source, const be_map_selection *selection, float *values, be_error *error)
 {
-    size_t count = 0, cells = source->rows * source->columns;
-    be_map_label label = be_map_label_of(source->info, selection, index);
-    uint32_t *vertices;
-    for (size_t i = 0; i < be_map_selection_sheets(source->info, selection) * cells && label.none; i++)
-        out[i] = NAN;
-    if (label.none)
-        return BE_OK;
-    if (!label.group)
-        return average_vertices(source, &selection->vertices[index], 1, selection->heads, mean, out, error);
-    be_status status = list_vertices(source->info, &label, &vertices, &count, error);
+    size_t count = be_map_selection_count(selection);
+    void *groups, *memory;
+    be_status status = be_allocate(&groups, count, sizeof(be_vertex_group), "the vertices of maps", error);
     if (status != BE_OK)
         return status;
-    status = average_vertices(source, vertices, count, selection->heads, mean, out, error);
-    free(vertices);
+    status = be_allocate(&memory, count, sizeof(uint32_t *), "the vertices of maps", error);
+    if (status != BE_OK) {
+        free(groups);
+        return status;
+    }
+    uint32_t **owned = memory;
+    status = list_groups(source, selection, groups, owned, error);
+    if (status == BE_OK)
+        status = be_session_maps(source->session, source->subject, source->output->features, source->rows, source->columns, groups, count,
+                                 selection->heads ? NULL : values, selection->heads ? values : NULL, error);
+    for (size_t i = 0; i < count; i++)
+        free(owned[i]);
+    free(owned);
+    free(groups);
     return status;
 }
 
@@ -221,17 +234,10 @@ static void compute_of_queries(const be_map_source *source, const be_map_selecti
 
 be_status be_maps_compute(const be_map_source *source, const be_map_selection *selection, float *values, be_error *error)
 {
-    size_t cells = source->rows * source->columns, stride = be_map_selection_sheets(source->info, selection) * cells;
-    void *mean;
-    be_status status = be_allocate(&mean, cells, sizeof(float), "a map", error);
-    if (status != BE_OK)
-        return status;
-    for (size_t i = 0; i < be_map_selection_count(selection) && status == BE_OK; i++) {
-        if (source->info->by_vertex)
-            status = compute_by_vertex(source, selection, i, mean, values + i * stride, error);
-        else
-            compute_of_queries(source, selection, i, values + i * stride);
-    }
-    free(mean);
-    return status;
+    size_t stride = be_map_selection_sheets(source->info, selection) * source->rows * source->columns;
+    if (source->info->by_vertex)
+        return compute_by_vertex(source, selection, values, error);
+    for (size_t i = 0; i < be_map_selection_count(selection); i++)
+        compute_of_queries(source, selection, i, values + i * stride);
+    return BE_OK;
 }

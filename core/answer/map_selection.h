@@ -54,8 +54,8 @@ typedef struct be_map_source {
 
 /* values [be_map_selection_count][be_map_selection_sheets][rows * columns]: of a group the mean of its members' maps; by vertex
  * the mean over the group's vertices in the hemisphere, each once, and NaN where there is none. Each map sums to 1. By vertex
- * the cost is a product and a softmax over the tokens for each vertex of each group, and the tokens' keys for each map: all
- * ROIs of a full-size subject take about twice as long as its vertices' prediction. */
+ * the cost is a product and a softmax over the tokens for each vertex of each group: all ROIs of a full-size subject take about as
+ * long as its prediction. */
 be_status be_maps_compute(const be_map_source *source, const be_map_selection *selection, float *values, be_error *error);
 
 #endif

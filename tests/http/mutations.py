@@ -112,6 +112,7 @@ VALUES = {
     "rois": ["FBA", "all", "rest", "FBA-1,PPA", "floc-bodies", "mTL"], "roi": ["FBA", "FBA-1", "V1v", "rest", "floc-faces", "fba"],
     "output": ["vertices", "rois", "both", "none"], "fit": ["native"] * 12 + ["crop", "squeeze"], "space": ["challenge", "fsaverage"],
     "format": ["json", "npy", "png", "gifti"], "hemi": ["lh", "rh", "both", "middle"], "heads": ["mean", "all", "none"],
+    "vertex": ["lh:1", "rh:3,lh:0", "lh:99999", "7"], "spread": ["false", "true", "2"], "quality": ["true", "false", "maybe"],
     "id": ["00112233445566778899aabbccddeeff", "0", "x" * 200], "nonsense": ["1"],
 }
 ODD_VALUES = ["", "%00", "%", "%zz", "%ff%fe", "a" * 2000, ",", ",,,", "all,all,all", "FBA," * 300, "../../etc/passwd", "%0d%0aX:%20y",

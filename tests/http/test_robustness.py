@@ -21,7 +21,7 @@ REQUESTS = 3000 if SANITIZER == "thread" else 10000
 # --- what comes back ----------------------------------------------------------------------------
 
 ANSWER_HEAD = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2}) [ -~]*\r\n((?:[A-Za-z0-9-]+: [ -~]*\r\n)*)\r\n")
-FRAMED_STATUSES = {200, 204, 400, 404, 405, 413, 415, 422}
+FRAMED_STATUSES = {200, 204, 400, 404, 405, 409, 413, 415, 422}
 LIBRARY_STATUSES = {400, 413, 414, 431, 505}  # libmicrohttpd's own, to what is no HTTP: text, and the end of the connection
 
 

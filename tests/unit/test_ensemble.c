@@ -231,12 +231,18 @@ static void test_maps_by_vertex(void **state)
     assert_ok(be_session_predict(asking, &image, 1, &output, NULL, &error), &error);
     for (uint32_t row = 0; row < ROWS; row++) {
         vertices[row] = row * STEP;
-        assert_ok(be_session_maps(asking, 0, features, 31, 31, &vertices[row], 1, mean, heads, &error), &error);
+        assert_ok(be_session_maps(asking, 0, features, 31, 31, &(be_vertex_group){&vertices[row], 1}, 1, mean, heads, &error), &error);
         assert_mean(mean, want + row * CELLS, 1);
         assert_mean(mean, heads, HEADS);
     }
-    assert_ok(be_session_maps(asking, 0, features, 31, 31, vertices, ROWS, mean, NULL, &error), &error);
+    assert_ok(be_session_maps(asking, 0, features, 31, 31, &(be_vertex_group){vertices, ROWS}, 1, mean, NULL, &error), &error);
     assert_mean(mean, want, ROWS);
+    const be_vertex_group groups[] = {{vertices + 1, 1}, {NULL, 0}, {vertices, ROWS}};
+    float several[3][CELLS];
+    assert_ok(be_session_maps(asking, 0, features, 31, 31, groups, 3, several[0], NULL, &error), &error);
+    assert_mean(several[0], want + CELLS, 1);
+    assert_mean(several[2], want, ROWS);
+    assert_true(isnan(several[1][0]) && isnan(several[1][CELLS - 1]));
     free(want);
     be_image_free(&image);
     be_session_close(asking);
