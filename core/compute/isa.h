@@ -3,8 +3,8 @@
  *   word        vector kernels   products in bfloat16
  *   amx         avx512           AMX tiles of 16 x 16 (the kernel's permission is asked for)
  *   avx512bf16  avx512           dot products of pairs in AVX-512 registers
- *   avx512      avx512           widened to float32 and multiplied in the same registers: no faster than float32, but the
- *   avx2        avx2             same numbers to rounding, so that every precision runs on every machine
+ *   avx512      avx512           widened to float32 and multiplied in registers: slower than float32, but the same numbers to
+ *   avx2        avx2             rounding, so that every precision runs on every machine
  *   generic     generic
  */
 #ifndef BRAINENC_COMPUTE_ISA_H

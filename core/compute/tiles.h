@@ -27,7 +27,7 @@ typedef struct be_tiles {
     void (*pack_turned)(const struct be_matrix *to, const float *weight, size_t stride);
     /* to[r][i] = exp(scores[r][i] - max_r) rounded, of all its rows and columns; inverses[r] = 1 / the sum of row r. */
     void (*exponentials)(const struct be_activations *to, float *inverses, const float *scores, size_t stride);
-    /* The product; `sums` holds be_tiles_sums floats. */
+    /* The product; `sums` holds be_tiles_sums floats and is NULL for one of whole tiles. */
     void (*multiply)(const struct be_matrix_product *product, float *sums);
 } be_tiles;
 

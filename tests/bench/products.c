@@ -218,7 +218,10 @@ int main(int count, char **arguments)
     static const size_t usual[] = {128, 256, 481};
     bench it = {0};
     prepare(&it, count > 1 ? arguments[1] : "auto");
-    printf("%s, one thread, peak of bfloat16 %.1f GFLOP/s\n", it.isa->name, it.peak);
+    printf("%s, one thread", it.isa->name);
+    if (it.peak > 0)
+        printf(", peak of bfloat16 %.1f GFLOP/s", it.peak);
+    puts("");
     for (int i = 0; i < (count > 2 ? count - 2 : 3); i++) {
         size_t rows = count > 2 ? (size_t)strtoul(arguments[i + 2], NULL, 10) : usual[i];
         if (rows < 1 || rows > MOST_ROWS)
