@@ -225,7 +225,7 @@ static be_status open_subjects(be_model *model, const be_model_options *options,
         return status;
     model->layers = layers;
     for (size_t i = 0; i < options->n_subjects && status == BE_OK; i++) {
-        status = be_subject_open(options->subjects[i], &model->subjects[i], error);
+        status = be_subject_open(options->subjects[i], model->precision, &model->subjects[i], error);
         if (status != BE_OK)
             return status;
         model->n_subjects++;
