@@ -53,9 +53,14 @@ say = $(if $(V),@true,@printf '  %-7s %s\n' $(1) $(2))
 # multiple of 64: a store to them then crashes.
 ASAN_VECTOR := $(if $(findstring address,$(SANITIZER)),--param asan-use-after-return=0)
 VECTOR := -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math -Wno-psabi
-$(BUILD)/core/compute/kernels_generic.o: private CFLAGS_FILE := $(VECTOR)
-$(BUILD)/core/compute/kernels_avx2.o:    private CFLAGS_FILE := $(VECTOR) -mavx2 -mfma -mf16c
-$(BUILD)/core/compute/kernels_avx512.o:  private CFLAGS_FILE := $(VECTOR) -mavx512f -mavx512vl -mavx512dq -mavx512bw -mfma -mprefer-vector-width=512 $(ASAN_VECTOR)
+AVX2   := -mavx2 -mfma -mf16c
+AVX512 := -mavx512f -mavx512vl -mavx512dq -mavx512bw -mfma -mprefer-vector-width=512 $(ASAN_VECTOR)
+instruction_set = $(foreach file,kernels matrix,$(BUILD)/core/compute/$(file)_$(1).o): private CFLAGS_FILE := $(VECTOR) $(2)
+$(call instruction_set,generic)
+$(call instruction_set,avx2,$(AVX2))
+$(call instruction_set,avx512,$(AVX512))
+$(call instruction_set,avx512bf16,$(AVX512) -mavx512bf16)
+$(call instruction_set,amx,$(AVX512) -mavx512bf16)
 # Transforms and pooling want their loops unrolled and in vectors; those of every processor are wide enough.
 $(BUILD)/core/compute/convolution.o $(BUILD)/core/compute/winograd.o: private CFLAGS_FILE := $(VECTOR)
 
@@ -119,6 +124,11 @@ $(TOOL): $(call objects,$(TOOL_SOURCES)) $(LIBRARY)
 $(DAEMON): $(call objects,$(SERVER_SOURCES)) $(LIBRARY)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(SERVER_LIBS) $(LIBS)
+
+# Measures the matrix products alone.
+$(BUILD)/bench_products: $(BUILD)/tests/bench/products.o $(LIBRARY)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
 # Tests of failing allocations see every malloc, calloc, realloc, posix_memalign, strdup and mmap of the library.
 WRAPPED := malloc calloc realloc posix_memalign strdup mmap

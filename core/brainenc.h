@@ -36,7 +36,7 @@ typedef struct be_model be_model;
 
 typedef struct be_model_options {
     const char *backbone;                /* the backbone's weights file */
-    be_backbone_options backbone_options;
+    be_backbone_options backbone_options; /* its precision is that of all products with the model's weights */
     const char *const *subjects;         /* [n_subjects]: subject files, all read from this backbone */
     size_t n_subjects;                   /* at least 1 */
     const char *const *names;            /* [n_subjects]: what the subjects are called; NULL: as their files say */
@@ -52,6 +52,8 @@ const be_backbone_info *be_model_backbone(const be_model *model);
 size_t be_model_subjects(const be_model *model);
 /* subject < be_model_subjects. */
 const be_subject *be_model_subject(const be_model *model, size_t subject);
+/* Of the products; f32 unless the options said another. */
+be_precision be_model_precision(const be_model *model);
 /* The backbone file's SHA-256. */
 const char *be_model_backbone_hash(const be_model *model);
 /* Index of the subject of that name; BE_ERROR_NOT_FOUND lists those there are. */
@@ -73,7 +75,7 @@ typedef struct be_session be_session;
 typedef struct be_session_options {
     size_t threads; /* 0: as many as the process may use processors */
     size_t tokens;  /* the largest grid, cells; 0: BE_DEFAULT_TOKENS */
-    const char *isa; /* instruction set of the vector kernels: "avx512", "avx2", "generic"; NULL or "auto": the best */
+    const char *isa; /* instruction set (core/compute/isa.h): "amx", "avx512bf16", "avx512", ...; NULL or "auto": the best */
 } be_session_options;
 
 /* `options` may be NULL. On success *session is to be closed with be_session_close, before its model. */

@@ -20,6 +20,7 @@ typedef struct subject_layers {
 
 struct be_model {
     be_backbone *backbone;
+    be_precision precision;
     char backbone_hash[BE_HASH_SIZE];
     size_t n_subjects;
     be_subject **subjects; /* [n_subjects] */
@@ -224,7 +225,7 @@ static be_status open_subjects(be_model *model, const be_model_options *options,
         return status;
     model->layers = layers;
     for (size_t i = 0; i < options->n_subjects && status == BE_OK; i++) {
-        status = be_subject_open(options->subjects[i], &model->subjects[i], error);
+        status = be_subject_open(options->subjects[i], model->precision, &model->subjects[i], error);
         if (status != BE_OK)
             return status;
         model->n_subjects++;
@@ -282,6 +283,7 @@ be_status be_model_open(const be_model_options *options, be_model **out, be_erro
     if (status != BE_OK)
         return status;
     be_model *model = memory;
+    model->precision = options->backbone_options.precision;
     pthread_mutex_init(&model->lock, NULL);
     status = open_subjects(model, options, error);
     if (status == BE_OK)
@@ -320,6 +322,11 @@ void be_model_close(be_model *model)
 }
 
 /* --- reading -------------------------------------------------------------------------------------- */
+
+be_precision be_model_precision(const be_model *model)
+{
+    return model->precision;
+}
 
 const be_backbone_info *be_model_backbone(const be_model *model)
 {

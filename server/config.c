@@ -223,10 +223,11 @@ static be_status read_fit(reader *self, const char *key, yaml_node_t *node, void
 
 static be_status read_precision(reader *self, const char *key, yaml_node_t *node, void *base)
 {
-    (void)base;
     const char *text = reader_text(node);
-    bool known = text && (strcmp(text, "f32") == 0 || strcmp(text, "auto") == 0);
-    return known ? BE_OK : reader_fail_key(self, node, key, "is none of: f32, auto");
+    be_precision ignored;
+    bool known = text && (strcmp(text, "auto") == 0 || be_precision_parse(text, &ignored, NULL) == BE_OK);
+    return known ? reader_read_text(self, key, node, &((config *)base)->precision)
+                 : reader_fail_key(self, node, key, "is none of: f32, bf16, bf16x3, auto");
 }
 
 static be_status read_isa(reader *self, const char *key, yaml_node_t *node, void *base)
@@ -361,6 +362,8 @@ static be_status set_defaults(config *to, be_error *error)
         .connections = 512, .results_held = (size_t)64 << 20, .log_access = true,
     };
     be_status status = be_copy_text(&to->listen_host, "127.0.0.1", error);
+    if (status == BE_OK)
+        status = be_copy_text(&to->precision, "f32", error);
     return status == BE_OK ? be_copy_text(&to->isa, "auto", error) : status;
 }
 
@@ -421,6 +424,7 @@ void config_free(config *it)
     free(it->listen_host);
     free(it->listen_unix);
     free(it->isa);
+    free(it->precision);
     free(it->keys_file);
     *it = (config){0};
 }

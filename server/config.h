@@ -30,6 +30,7 @@ typedef struct config {
     size_t n_subjects;
     be_fit fit;
     char *isa;                       /* "auto", ... */
+    char *precision;                 /* "f32", "auto", ... */
     size_t threads;                  /* 0: auto */
     size_t batch_max, batch_wait_ms;
     size_t body, pixels, tokens, queue, bytes_in_flight, deadline_ms, drain_ms, connections;

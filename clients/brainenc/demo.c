@@ -243,7 +243,7 @@ static bool holds_demo(const job *self)
     char path[PATH_SIZE];
     be_subject *subject;
     be_error ignored;
-    if (make_path(self, path, "subj01.safetensors") != BE_OK || be_subject_open(path, &subject, &ignored) != BE_OK)
+    if (make_path(self, path, "subj01.safetensors") != BE_OK || be_subject_open(path, BE_PRECISION_F32, &subject, &ignored) != BE_OK)
         return false;
     bool demo = be_subject_get_info(subject)->demo;
     be_subject_close(subject);

@@ -221,6 +221,8 @@ static be_status hash_run(const predict_job *self, char hash[BE_HASH_SIZE], be_e
         be_text_add(&text, " ");
         be_text_add(&text, subject->isa);
         be_text_add(&text, " ");
+        be_text_add(&text, subject->precision);
+        be_text_add(&text, " ");
         be_text_add(&text, subject->version);
         be_text_add(&text, "\n");
     }

@@ -28,7 +28,7 @@ typedef struct predict_request {
 typedef struct predict_subject {
     const be_subject_info *info; /* a server's: name, demo, hash, units, unverified, n_vertices, n_fsaverage and rois alone */
     const int32_t *fsaverage[BE_HEMISPHERES]; /* each vertex's number there, or NULL */
-    const char *backbone_hash, *backbone_unverified, *backbone_activation, *isa, *version;
+    const char *backbone_hash, *backbone_unverified, *backbone_activation, *isa, *precision, *version;
     size_t backbone_heads;
 } predict_subject;
 

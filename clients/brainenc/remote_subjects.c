@@ -81,6 +81,8 @@ static be_status read_subject(const place *where, const cJSON *entry, predict_su
     if (status == BE_OK)
         status = read_text(where, entry, "isa", &to->isa, error);
     if (status == BE_OK)
+        status = read_text(where, entry, "precision", &to->precision, error);
+    if (status == BE_OK)
         status = read_text(where, entry, "version", &to->version, error);
     if (status == BE_OK)
         status = read_text(where, entry, "units", &units, error);

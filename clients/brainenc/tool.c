@@ -42,19 +42,20 @@ int tool_usage(const char *format, ...)
 /* --- options -------------------------------------------------------------------------------------- */
 
 enum { OPTION_BACKBONE = 128, OPTION_SUBJECT, OPTION_FIT, OPTION_THREADS, OPTION_HEADS, OPTION_TOKENS, OPTION_PIXELS,
-       OPTION_ISA, OPTION_ACTIVATION };
+       OPTION_ISA, OPTION_ACTIVATION, OPTION_PRECISION };
 
 const struct option compute_long_options[N_COMPUTE_OPTIONS] = {
     {"backbone", required_argument, NULL, OPTION_BACKBONE}, {"subject", required_argument, NULL, OPTION_SUBJECT},
     {"fit", required_argument, NULL, OPTION_FIT},           {"threads", required_argument, NULL, OPTION_THREADS},
     {"backbone-heads", required_argument, NULL, OPTION_HEADS}, {"max-tokens", required_argument, NULL, OPTION_TOKENS},
     {"max-pixels", required_argument, NULL, OPTION_PIXELS}, {"isa", required_argument, NULL, OPTION_ISA},
+    {"precision", required_argument, NULL, OPTION_PRECISION},
     {"backbone-activation", required_argument, NULL, OPTION_ACTIVATION},
 };
 
 void compute_options_default(compute_options *options)
 {
-    *options = (compute_options){.fit = BE_FIT_CROP, .pixels = BE_DEFAULT_PIXELS};
+    *options = (compute_options){.fit = BE_FIT_CROP, .pixels = BE_DEFAULT_PIXELS, .precision = "f32"};
 }
 
 bool parse_count(const char *name, const char *text, size_t largest, size_t *out)
@@ -110,6 +111,7 @@ bool compute_option(compute_options *options, int option, const char *value, int
     case OPTION_TOKENS: good = parse_count("max-tokens", value, 1 << 20, &options->tokens); break;
     case OPTION_PIXELS: good = parse_count("max-pixels", value, (size_t)1 << 32, &options->pixels); break;
     case OPTION_ISA: options->isa = value; break;
+    case OPTION_PRECISION: options->precision = value; break;
     case OPTION_ACTIVATION: good = set_activation(options, value); break;
     default: return false;
     }
@@ -141,7 +143,9 @@ be_status open_engine(const compute_options *options, engine *it, be_error *erro
                               .backbone_options = {.heads = options->heads, .activation = options->activation},
                               .subjects = options->subjects, .n_subjects = options->n_subjects};
     be_session_options session = {.threads = options->threads, .tokens = options->tokens, .isa = options->isa};
-    be_status status = be_model_open(&model, &it->model, error);
+    be_status status = be_isa_precision(options->precision, options->isa, &model.backbone_options.precision, error);
+    if (status == BE_OK)
+        status = be_model_open(&model, &it->model, error);
     if (status != BE_OK)
         return status;
     status = check_sizes(it->model, options, error);

@@ -37,7 +37,7 @@ extern const command command_predict, command_attention, command_import, command
 enum { MOST_SUBJECTS = 64 };
 
 typedef struct compute_options {
-    const char *backbone, *isa;
+    const char *backbone, *isa, *precision;
     const char *subjects[MOST_SUBJECTS];
     size_t n_subjects, heads, threads, tokens, pixels;
     be_activation activation;
@@ -47,7 +47,7 @@ typedef struct compute_options {
 void compute_options_default(compute_options *options);
 
 /* The long options of compute_options, to be copied to the front of a command's own; none has a value above 255. */
-enum { N_COMPUTE_OPTIONS = 9 };
+enum { N_COMPUTE_OPTIONS = 10 };
 extern const struct option compute_long_options[N_COMPUTE_OPTIONS];
 #define COMPUTE_HELP \
     "  --backbone FILE     the backbone's weights: DINOv2, CLIP or ResNet, as Meta, OpenAI, torchvision or Hugging Face name tensors\n" \
@@ -58,7 +58,8 @@ extern const struct option compute_long_options[N_COMPUTE_OPTIONS];
     "  --backbone-activation NAME  CLIP's: auto (default), quick_gelu or gelu\n" \
     "  --max-tokens N      the largest token grid (default 1369)\n" \
     "  --max-pixels N      the largest picture, before decoding (default 40000000)\n" \
-    "  --isa NAME          auto (default), avx512, avx2 or generic\n"
+    "  --precision NAME    of the products: f32 (default), bf16, bf16x3, or auto: bf16 where AMX runs, else f32\n" \
+    "  --isa NAME          auto (default), amx, avx512bf16, avx512, avx2 or generic\n"
 
 /* Takes one option as getopt_long returned it. *code is EXIT_DONE when it was one of compute_options, and then the call
  * answers true; on a bad value it prints and sets *code to EXIT_USAGE. False: not one of these. */

@@ -9,8 +9,6 @@
 #include "core/base/memory.h"
 #include "core/files/hash.h"
 
-#define PRECISION "f32"
-
 be_status be_answer_hash_pixels(const be_image *image, char hash[BE_HASH_SIZE], be_error *error)
 {
     char text[BE_HASH_SIZE + 48];
@@ -26,8 +24,8 @@ be_status be_answer_id(const be_model *model, size_t subject, const be_answer_im
 {
     char all[512], hash[BE_HASH_SIZE];
     const be_subject_info *info = be_subject_get_info(be_model_subject(model, subject));
-    int length = snprintf(all, sizeof all, "%s %s %s %s " PRECISION, image->hash, be_fit_name(image->fit),
-                          be_model_backbone_hash(model), info->weights_hash);
+    int length = snprintf(all, sizeof all, "%s %s %s %s %s", image->hash, be_fit_name(image->fit),
+                          be_model_backbone_hash(model), info->weights_hash, be_precision_name(be_model_precision(model)));
     be_status status = be_hash_bytes(all, (size_t)length, hash, error);
     if (status == BE_OK)
         snprintf(id, BE_ID_SIZE, "%.*s", BE_ID_SIZE - 1, hash);
@@ -100,7 +98,7 @@ void be_answer_add_model(be_json *json, cJSON *to, const be_model *model, size_t
     be_json_text(json, to, "readout", info->readout);
     be_json_number(json, to, "members", (double)info->members);
     be_json_number(json, to, "runs", (double)info->runs);
-    be_json_text(json, to, "precision", PRECISION);
+    be_json_text(json, to, "precision", be_precision_name(be_model_precision(model)));
     be_json_text(json, to, "storage", info->storage);
     be_json_text(json, to, "weights", info->weights_hash);
     be_json_text(json, to, "version", "brainenc " BRAINENC_VERSION);

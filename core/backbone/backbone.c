@@ -124,8 +124,10 @@ be_status be_backbone_open(const char *path, const be_backbone_options *options,
     status = recognise(file, options, taps, n_taps, &kind, error);
     if (status == BE_OK)
         status = kind->inspect(file, options, taps, n_taps, &info, error);
-    if (status == BE_OK)
+    if (status == BE_OK) {
+        info.precision = options && kind != &be_backbone_resnet ? options->precision : BE_PRECISION_F32;
         status = kind->load(file, &info, taps, n_taps, backbone, error);
+    }
     if (status == BE_OK) {
         (*backbone)->kind = kind;
         (*backbone)->info = info;

@@ -64,7 +64,8 @@ typedef struct be_backbone_info {
     size_t patch;                      /* pixels a token is wide and high */
     size_t position_grid;              /* the position table is for position_grid x position_grid tokens; 0: there is none */
     size_t image_size;                 /* pixels a side of the only images it takes (CLIP: 224); 0: any */
-    size_t parameters;                 /* float32 values held in memory: what the taps need, no more */
+    size_t parameters;                 /* numbers held in memory: what the taps need, no more */
+    be_precision precision;            /* of its products; a ResNet's convolutions are f32 whatever was asked */
     size_t blocks_needed;              /* whole blocks that are computed for the deepest tap */
     char unverified[BE_BACKBONE_NOTE_SIZE]; /* "" or what was assumed and no golden case covers */
 } be_backbone_info;
@@ -73,6 +74,7 @@ typedef struct be_backbone_options {
     size_t heads; /* 0: from config.json beside a Hugging Face file, else width / 64, else 12 (marked unverified) */
     be_activation activation; /* auto: what config.json says, else QuickGELU; for CLIP only */
     const char *kind;         /* NULL, or the kind the file must be of: "dinov2", "clip", "resnet" */
+    be_precision precision;   /* of the products of a vision transformer */
 } be_backbone_options;
 
 typedef struct be_backbone be_backbone;

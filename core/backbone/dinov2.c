@@ -65,7 +65,7 @@ static void prepare_grid(const be_backbone *backbone, size_t rows, size_t column
     const vit *model = (const vit *)backbone;
     dinov2_resample_positions(model, rows, columns, constants);
     for (size_t i = 0; i < rows * columns * model->width; i++)
-        constants[i] += model->patches.bias[i % model->width];
+        constants[i] += model->patch_bias[i % model->width];
 }
 
 static size_t arena_bytes(const be_backbone *backbone, size_t cells)

@@ -54,7 +54,7 @@ static void embed(void *context, size_t panel, size_t worker)
     for (size_t i = 0; i < count; i++)
         gather_patch(self, (first + i) / self->columns, (first + i) % self->columns, pixels + i * inner);
     memcpy(x, self->positions + first * width, count * width * sizeof *x);
-    be_product_transposed(x, width, pixels, inner, model->patches.weight, inner, count, width, inner, 1.0f, true);
+    be_product_transposed(x, width, pixels, inner, model->patches, inner, count, width, inner, 1.0f, true);
     if (model->first_norm.gain)
         normalise(self, &model->first_norm, x, x, count);
 }
@@ -91,9 +91,24 @@ typedef struct block_job {
 /* The tokens of one task of it. */
 static size_t panel_of(const block_job *self, size_t panel, size_t *first)
 {
-    size_t panels = be_panels(self->count), start = be_panel_start(self->count, panels, panel);
+    size_t start = be_matrix_panel_start(self->count, panel);
     *first = self->first + start;
-    return be_panel_start(self->count, panels, panel + 1) - start;
+    return be_matrix_panel_start(self->count, panel + 1) - start;
+}
+
+/* out = epilogue(in W') for the rows of a panel. */
+static void multiply(const vit_run *run, be_matrix_product product, size_t worker)
+{
+    be_matrix_multiply(run->team->isa, &product, &run->team->scratch[worker]);
+}
+
+/* LayerNorm of `rows` rows of tokens, ready for a product. */
+static be_activations normalised(const vit_run *run, const vit_norm *norm, const float *in, size_t rows, size_t worker)
+{
+    be_activations out;
+    be_activations_layer_norm(&out, run->team->isa, run->model->precision, in, norm->gain, norm->bias, run->model->epsilon, rows,
+                              run->model->width, &run->team->scratch[worker]);
+    return out;
 }
 
 /* qkv = norm1(x) Wqkv' + b of a panel of tokens. */
@@ -103,12 +118,10 @@ static void project_panel(void *context, size_t panel, size_t worker)
     const vit_run *run = self->run;
     const vit_linear *layer = &self->block->qkv;
     size_t width = run->model->width, first, count = panel_of(self, panel, &first);
-    be_arena *scratch = &run->team->scratch[worker];
-    be_arena_reset(scratch);
-    float *normal = be_arena_floats(scratch, count * width), *qkv = run->qkv + first * 3 * width;
-    normalise(run, &self->block->norm1, run->x + first * width, normal, count);
-    be_product_transposed(qkv, 3 * width, normal, width, layer->weight, width, count, 3 * width, width, 1.0f, false);
-    run->team->kernels->bias_add(qkv, layer->bias, count, 3 * width, 3 * width);
+    be_arena_reset(&run->team->scratch[worker]);
+    be_activations normal = normalised(run, &self->block->norm1, run->x + first * width, count, worker);
+    multiply(run, (be_matrix_product){.in = &normal, .weight = &layer->weight, .epilogue = BE_EPILOGUE_BIAS, .bias = layer->bias,
+                                      .out = run->qkv + first * 3 * width, .out_stride = 3 * width}, worker);
 }
 
 void vit_project(vit_run *self, size_t block)
@@ -123,14 +136,33 @@ static size_t widened(const vit *model)
     return model->activation == BE_ACTIVATION_SWIGLU ? 2 * model->hidden : model->hidden;
 }
 
-static void activate(const vit_run *run, float *hidden, const float *bias, size_t count)
+/* The feed-forward part's hidden activations of `in`, ready for the product that narrows them. */
+static be_activations widen(const vit_run *run, const vit_linear *layer, const be_activations *in, size_t worker)
 {
-    const be_kernels *kernels = run->team->kernels;
-    switch (run->model->activation) {
-    case BE_ACTIVATION_QUICK_GELU: kernels->bias_quick_gelu(hidden, bias, count, run->model->hidden); break;
-    case BE_ACTIVATION_SWIGLU: kernels->bias_swiglu(hidden, bias, count, run->model->hidden); break;
-    default: kernels->bias_gelu(hidden, bias, count, run->model->hidden); break;
+    const vit *model = run->model;
+    const be_team *team = run->team;
+    be_arena *scratch = &team->scratch[worker];
+    size_t wide = widened(model);
+    be_activations hidden;
+    if (model->activation != BE_ACTIVATION_SWIGLU) {
+        bool quick = model->activation == BE_ACTIVATION_QUICK_GELU;
+        be_activations_make(&hidden, model->precision, in->rows, model->hidden, scratch);
+        multiply(run, (be_matrix_product){.in = in, .weight = &layer->weight, .bias = layer->bias, .packed = &hidden,
+                                          .epilogue = quick ? BE_EPILOGUE_QUICK_GELU : BE_EPILOGUE_GELU}, worker);
+        return hidden;
     }
+    float *both = be_arena_floats(scratch, in->rows * wide);
+    multiply(run, (be_matrix_product){.in = in, .weight = &layer->weight, .out = both, .out_stride = wide}, worker);
+    team->kernels->bias_swiglu(both, layer->bias, in->rows, model->hidden);
+    be_activations_round(&hidden, team->isa, model->precision, both, wide, in->rows, model->hidden, 1.0f, scratch);
+    return hidden;
+}
+
+/* x = x + scale * (in W' + b). */
+static void add_branch(const vit_run *run, const vit_linear *layer, const float *scale, const be_activations *in, float *x, size_t worker)
+{
+    multiply(run, (be_matrix_product){.in = in, .weight = &layer->weight, .epilogue = BE_EPILOGUE_RESIDUAL, .bias = layer->bias,
+                                      .scale = scale, .out = x, .out_stride = run->model->width}, worker);
 }
 
 /* What follows the attention, for a panel of tokens: the output projection and the feed-forward part, each with its
@@ -140,20 +172,17 @@ static void finish_panel(void *context, size_t panel, size_t worker)
     const block_job *self = context;
     const vit_run *run = self->run;
     const vit_block *block = self->block;
-    const be_kernels *kernels = run->team->kernels;
-    size_t width = run->model->width, inner = run->model->hidden, wide = widened(run->model);
-    size_t first, count = panel_of(self, panel, &first);
     be_arena *scratch = &run->team->scratch[worker];
+    size_t width = run->model->width, first, count = panel_of(self, panel, &first);
+    float *x = run->x + first * width;
+    be_activations in, hidden;
     be_arena_reset(scratch);
-    float *branch = be_arena_floats(scratch, count * width), *hidden = be_arena_floats(scratch, count * wide);
-    float *x = run->x + first * width, *attended = run->attended + first * width;
-    be_product_transposed(branch, width, attended, width, block->out.weight, width, count, width, width, 1.0f, false);
-    kernels->residual_add(x, branch, block->out.bias, block->scale1, count, width);
-    normalise(run, &block->norm2, x, branch, count);
-    be_product_transposed(hidden, wide, branch, width, block->widen.weight, width, count, wide, width, 1.0f, false);
-    activate(run, hidden, block->widen.bias, count);
-    be_product_transposed(branch, width, hidden, wide, block->narrow.weight, inner, count, width, inner, 1.0f, false);
-    kernels->residual_add(x, branch, block->narrow.bias, block->scale2, count, width);
+    be_activations_round(&in, run->team->isa, run->model->precision, run->attended + first * width, width, count, width, 1.0f, scratch);
+    add_branch(run, &block->out, block->scale1, &in, x, worker);
+    be_arena_reset(scratch);
+    in = normalised(run, &block->norm2, x, count, worker);
+    hidden = widen(run, &block->widen, &in, worker);
+    add_branch(run, &block->narrow, block->scale2, &hidden, x, worker);
 }
 
 void vit_finish(vit_run *self, size_t block, size_t first, size_t count)
@@ -165,7 +194,7 @@ void vit_finish(vit_run *self, size_t block, size_t first, size_t count)
         .out = self->attended + first * width,
         .q_stride = 3 * width, .k_stride = 3 * width, .v_stride = 3 * width, .out_stride = width,
         .queries = count, .tokens = self->tokens, .heads = model->heads, .head_width = head_width,
-        .scale = 1.0f / sqrtf((float)head_width),
+        .scale = 1.0f / sqrtf((float)head_width), .precision = model->precision,
     };
     block_job job = {self, &model->blocks[block], first, count};
     be_attention_run(self->team, &attention);
@@ -192,34 +221,31 @@ static size_t tap_rows(const vit_run *self, be_features features, size_t *first)
     return be_features_is_class(features) ? 1 : self->cells;
 }
 
-/* One tap: a norm of some tokens, then a linear layer unless its weight is NULL. */
+/* One tap: a norm of some tokens, then a linear layer unless it is NULL. */
 typedef struct reading {
     const vit_run *run;
     const vit_norm *norm;
-    const float *weight, *bias; /* [channels][C], [channels] or NULL */
+    const be_matrix *weight; /* [channels][C] */
+    const float *bias;       /* [channels] or NULL */
     size_t first, count, channels;
-    float *out;                 /* [count][channels] */
+    float *out;              /* [count][channels] */
 } reading;
 
 static void read_panel(void *context, size_t panel, size_t worker)
 {
     const reading *self = context;
     const vit_run *run = self->run;
-    size_t width = run->model->width, panels = be_panels(self->count), start = be_panel_start(self->count, panels, panel);
-    size_t count = be_panel_start(self->count, panels, panel + 1) - start;
-    const float *x = run->x + (self->first + start) * width;
+    size_t start = be_matrix_panel_start(self->count, panel), count = be_matrix_panel_start(self->count, panel + 1) - start;
+    const float *x = run->x + (self->first + start) * run->model->width;
     float *out = self->out + start * self->channels;
     if (!self->weight) {
         normalise(run, self->norm, x, out, count);
         return;
     }
-    be_arena *scratch = &run->team->scratch[worker];
-    be_arena_reset(scratch);
-    float *normal = be_arena_floats(scratch, count * width);
-    normalise(run, self->norm, x, normal, count);
-    be_product_transposed(out, self->channels, normal, width, self->weight, width, count, self->channels, width, 1.0f, false);
-    if (self->bias)
-        run->team->kernels->bias_add(out, self->bias, count, self->channels, self->channels);
+    be_arena_reset(&run->team->scratch[worker]);
+    be_activations normal = normalised(run, self->norm, x, count, worker);
+    multiply(run, (be_matrix_product){.in = &normal, .weight = self->weight, .out = out, .out_stride = self->channels, .bias = self->bias,
+                                      .epilogue = self->bias ? BE_EPILOGUE_BIAS : BE_EPILOGUE_NONE}, worker);
 }
 
 /* Tap number `tap` from the tokens as they are now. */
@@ -230,11 +256,11 @@ static void read_tokens(const vit_run *self, size_t tap, float *out)
     job.count = tap_rows(self, model->taps[tap].features, &job.first);
     if (vit_reads_queries(model->taps[tap].features)) {
         const vit_block *block = &model->blocks[model->n_blocks];
-        job.norm = &block->norm1, job.weight = block->qkv.weight, job.bias = block->qkv.bias;
+        job.norm = &block->norm1, job.weight = &block->qkv.weight, job.bias = block->qkv.bias;
     } else {
-        job.norm = &model->last_norm, job.weight = model->projection;
-        if (model->projection)
-            job.channels = model->channels;
+        job.norm = &model->last_norm;
+        if (model->projects)
+            job.weight = &model->projection, job.channels = model->channels;
     }
     be_team_run(self->team, BE_STAGE_FEATURES, be_panels(job.count), read_panel, &job);
 }
@@ -298,14 +324,26 @@ size_t vit_arena_bytes(const vit *model, size_t cells)
     return counting.used;
 }
 
-/* The largest of what embed, finish_panel and the attention take. */
+/* What the feed-forward part of a panel takes. */
+static size_t count_feed_forward(const vit *model)
+{
+    be_arena counting = {0};
+    size_t wide = widened(model), rows = BE_PANEL_ROWS;
+    be_arena_floats(&counting, be_activations_floats(model->precision, rows, model->width));
+    be_arena_floats(&counting, be_activations_floats(model->precision, rows, model->hidden));
+    if (model->activation == BE_ACTIVATION_SWIGLU)
+        be_arena_floats(&counting, rows * wide);
+    be_arena_floats(&counting, be_matrix_scratch(model->precision, rows, wide > 3 * model->width ? wide : 3 * model->width));
+    return counting.used;
+}
+
+/* The largest of what embed, finish_panel and the attention take; a projection panel takes less. */
 size_t vit_scratch_bytes(const vit *model, size_t cells)
 {
-    be_arena pixels = {0}, feed_forward = {0}, scores = {0};
+    be_arena pixels = {0}, scores = {0};
     be_arena_floats(&pixels, BE_PANEL_ROWS * COLOURS * model->patch * model->patch);
-    be_arena_floats(&feed_forward, BE_PANEL_ROWS * model->width);
-    be_arena_floats(&feed_forward, BE_PANEL_ROWS * widened(model));
-    be_arena_floats(&scores, be_attention_scratch(model->leading + cells));
-    size_t largest = pixels.used > feed_forward.used ? pixels.used : feed_forward.used;
+    be_arena_floats(&scores, be_attention_room(model->precision, model->leading + cells, model->width / model->heads));
+    size_t largest = count_feed_forward(model);
+    largest = pixels.used > largest ? pixels.used : largest;
     return largest > scores.used ? largest : scores.used;
 }

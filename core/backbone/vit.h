@@ -3,6 +3,7 @@
 #define BRAINENC_BACKBONE_VIT_H
 
 #include "core/backbone/kind.h"
+#include "core/compute/matrix.h"
 
 enum { VIT_GRID_LIMIT = 1024 };
 
@@ -11,7 +12,8 @@ typedef struct vit_norm {
 } vit_norm;
 
 typedef struct vit_linear {
-    float *weight, *bias; /* [out][in], [out] */
+    be_matrix weight; /* [out][in] */
+    float *bias;      /* [out] */
 } vit_linear;
 
 /* One block: x += scale1 * out(attention(norm1(x))); x += scale2 * narrow(activation(widen(norm2(x)))). */
@@ -38,11 +40,13 @@ typedef struct vit {
     size_t channels;                    /* of the projection */
     be_activation activation;
     float epsilon;                      /* of every LayerNorm */
-    vit_linear patches;                 /* [C][3 * patch * patch]; CLIP has no bias: NULL */
+    be_precision precision;             /* of the products, but for that of the pixels, which is small */
+    float *patches, *patch_bias;        /* [C][3 * patch * patch], [C]; CLIP has no bias: NULL */
     float *leading_tokens;              /* [leading][C], the position of the class token already added */
     float *positions;                   /* [grid * grid][C] */
     vit_norm first_norm, last_norm;     /* NULL: there is none, or no tap needs it */
-    float *projection;                  /* [channels][C], of what went through the last norm; NULL: there is none */
+    bool projects;                      /* what went through the last norm is projected: */
+    be_matrix projection;               /* [channels][C] */
     size_t n_blocks;                    /* whole ones */
     bool queries;                       /* the q third of one more is needed */
     bool outputs;                       /* the last norm is needed */

@@ -24,6 +24,7 @@ void vit_describe(vit *model, const be_backbone_info *info, const be_tap *taps, 
     *model = (vit){
         .width = info->width, .heads = info->heads, .hidden = info->hidden, .patch = info->patch, .grid = info->position_grid,
         .leading = 1 + info->registers, .channels = info->channels, .activation = info->activation, .n_taps = n_taps,
+        .precision = info->precision,
     };
     model->n_blocks = n_taps ? 0 : info->depth;
     model->outputs = n_taps == 0;
@@ -46,6 +47,7 @@ typedef struct walk {
     const vit_names *names;
     char prefix[NAME_SIZE];  /* of all names, or of those of one block */
     be_arena *arena;         /* only counts while they are checked: what is taken is NULL then */
+    be_precision precision;
     size_t floats;
     be_status status;
     be_error *error;
@@ -103,45 +105,96 @@ static vit_norm visit_norm(walk *self, const char *part, size_t width)
     return (vit_norm){gain, visit_vector(self, part, ".bias", width)};
 }
 
+/* A matrix [rows][columns] while it is read: where its values go, and what it is packed into (NULL in F32, where they stay). */
+typedef struct coming {
+    float *values;
+    void *packed;
+    size_t rows, columns;
+} coming;
+
+static coming begin_matrix(walk *self, size_t rows, size_t columns)
+{
+    coming it = {.rows = rows, .columns = columns};
+    void *memory = NULL;
+    size_t bytes = 0;
+    if (self->precision == BE_PRECISION_F32) {
+        it.values = take(self, rows * columns);
+        return it;
+    }
+    if (self->status == BE_OK && !be_matrix_bytes(self->precision, rows, columns, &bytes))
+        self->status = be_fail_memory(self->error, SIZE_MAX, "the weights of a backbone");
+    self->floats += rows * columns;
+    it.packed = be_arena_floats(self->arena, (bytes + sizeof(float) - 1) / sizeof(float));
+    if (self->reading && self->status == BE_OK)
+        self->status = be_allocate_aligned(&memory, rows * columns, sizeof(float), "a tensor that is packed", self->error);
+    it.values = memory;
+    return it;
+}
+
+static be_matrix end_matrix(walk *self, const coming *it)
+{
+    be_matrix matrix = {0};
+    const be_isa *isa;
+    if (self->precision == BE_PRECISION_F32) {
+        be_matrix_pack(&matrix, NULL, self->precision, it->values, it->rows, it->columns, NULL);
+        return matrix;
+    }
+    if (self->reading && self->status == BE_OK)
+        self->status = be_isa_select(NULL, &isa, self->error); /* each packs alike */
+    if (self->reading && self->status == BE_OK)
+        be_matrix_pack(&matrix, isa, self->precision, it->values, it->rows, it->columns, it->packed);
+    free(it->values);
+    return matrix;
+}
+
+static be_matrix visit_matrix(walk *self, const char *part, const char *suffix, size_t rows, size_t columns)
+{
+    coming it = begin_matrix(self, rows, columns);
+    visit(self, part, suffix, rows, columns, it.values);
+    return end_matrix(self, &it);
+}
+
 static vit_linear visit_linear(walk *self, const char *part, size_t rows, size_t columns)
 {
-    float *weight = take(self, rows * columns);
-    visit(self, part, ".weight", rows, columns, weight);
+    be_matrix weight = visit_matrix(self, part, ".weight", rows, columns);
     return (vit_linear){weight, visit_vector(self, part, ".bias", rows)};
 }
 
 /* The first third of a tensor that holds queries, keys and values. */
-static float *visit_third(walk *self, const char *name, size_t rows, size_t columns)
+static void visit_third(walk *self, const char *name, size_t rows, size_t columns, float *out)
 {
-    float *out = take(self, rows * columns), *whole = visit_apart(self, name, 3 * rows, columns);
+    float *whole = visit_apart(self, name, 3 * rows, columns);
     if (whole)
         memcpy(out, whole, rows * columns * sizeof *out);
     free(whole);
-    return out;
 }
 
 static vit_linear visit_queries(walk *self, size_t width)
 {
     if (!self->names->qkv_weight)
         return visit_linear(self, self->names->query, width, width);
-    float *weight = visit_third(self, self->names->qkv_weight, width, width);
-    return (vit_linear){weight, visit_third(self, self->names->qkv_bias, width, 1)};
+    coming it = begin_matrix(self, width, width);
+    visit_third(self, self->names->qkv_weight, width, width, it.values);
+    be_matrix weight = end_matrix(self, &it);
+    float *bias = take(self, width);
+    visit_third(self, self->names->qkv_bias, width, 1, bias);
+    return (vit_linear){weight, bias};
 }
 
 static vit_linear visit_projections(walk *self, size_t width)
 {
     const char *parts[] = {self->names->query, self->names->key, self->names->value};
-    float *weight = take(self, 3 * width * width), *bias = take(self, 3 * width);
     if (self->names->qkv_weight) {
-        visit(self, self->names->qkv_weight, "", 3 * width, width, weight);
-        visit(self, self->names->qkv_bias, "", 3 * width, 1, bias);
-        return (vit_linear){weight, bias};
+        be_matrix weight = visit_matrix(self, self->names->qkv_weight, "", 3 * width, width);
+        return (vit_linear){weight, visit_vector(self, self->names->qkv_bias, "", 3 * width)};
     }
+    coming it = begin_matrix(self, 3 * width, width);
+    float *bias = take(self, 3 * width);
     for (size_t i = 0; i < 3; i++) {
-        visit(self, parts[i], ".weight", width, width, offset(weight, i * width * width));
+        visit(self, parts[i], ".weight", width, width, offset(it.values, i * width * width));
         visit(self, parts[i], ".bias", width, 1, offset(bias, i * width));
     }
-    return (vit_linear){weight, bias};
+    return (vit_linear){end_matrix(self, &it), bias};
 }
 
 static vit_block visit_block(walk *self, const vit *model, bool whole)
@@ -187,15 +240,17 @@ static void visit_tokens(walk *self, vit *model)
 static void visit_projection(walk *self, vit *model)
 {
     size_t width = model->width, channels = model->channels;
-    model->projection = take(self, channels * width);
+    model->projects = true;
     if (!self->names->projection_turned) {
-        visit(self, self->names->projection, "", channels, width, model->projection);
+        model->projection = visit_matrix(self, self->names->projection, "", channels, width);
         return;
     }
+    coming it = begin_matrix(self, channels, width);
     float *turned = visit_apart(self, self->names->projection, width, channels);
     for (size_t i = 0; turned && i < width * channels; i++)
-        model->projection[i % channels * width + i / channels] = turned[i];
+        it.values[i % channels * width + i / channels] = turned[i];
     free(turned);
+    model->projection = end_matrix(self, &it);
 }
 
 static void visit_all(walk *self, vit *model, const char *prefix)
@@ -203,10 +258,10 @@ static void visit_all(walk *self, vit *model, const char *prefix)
     const vit_names *names = self->names;
     size_t width = model->width, inner = 3 * model->patch * model->patch;
     snprintf(self->prefix, sizeof self->prefix, "%s", prefix);
-    model->patches.weight = take(self, width * inner);
-    visit(self, names->patches, ".weight", width, inner, model->patches.weight);
+    model->patches = take(self, width * inner);
+    visit(self, names->patches, ".weight", width, inner, model->patches);
     if (names->patch_bias)
-        model->patches.bias = visit_vector(self, names->patches, ".bias", width);
+        model->patch_bias = visit_vector(self, names->patches, ".bias", width);
     visit_tokens(self, model);
     if (names->first_norm)
         model->first_norm = visit_norm(self, names->first_norm, width);
@@ -224,7 +279,7 @@ static void visit_all(walk *self, vit *model, const char *prefix)
 
 be_status vit_check_tensors(const be_tensor_file *file, const vit_source *from, vit *model, size_t *floats, be_error *error)
 {
-    walk self = {.file = file, .names = from->names, .arena = &model->weights, .error = error};
+    walk self = {.file = file, .names = from->names, .arena = &model->weights, .precision = model->precision, .error = error};
     visit_all(&self, model, from->prefix);
     *floats = self.floats;
     return self.status;
@@ -241,7 +296,8 @@ static be_status read_tensors(be_tensor_file *file, const vit_source *from, vit 
         status = be_arena_create(&model->weights, model->weights.used, "the weights of a backbone", error);
     if (status != BE_OK)
         return status;
-    walk self = {.file = file, .reading = file, .names = from->names, .arena = &model->weights, .error = error};
+    walk self = {.file = file, .reading = file, .names = from->names, .arena = &model->weights, .precision = model->precision,
+                 .error = error};
     visit_all(&self, model, from->prefix);
     return self.status;
 }

@@ -5,17 +5,23 @@
 #include "core/compute/team.h"
 
 /* out_h = softmax(scale * q_h k_h') v_h for each head h, whose columns begin at h * head_width of each array.
- * Strides are the floats from one row to the next. `out` may not overlap the inputs. */
+ * Strides are the floats from one row to the next. `out` may not overlap the inputs.
+ *
+ * Not in F32: scale * q, k, v and the exponentials are rounded to the operands of products in the precision, an output's
+ * weights sum to one as rounded, and its bits depend on its row and column alone. */
 typedef struct be_attention {
     const float *q, *k, *v;    /* [queries][..], [tokens][..], [tokens][..] */
     float *out;                /* [queries][heads * head_width] */
     size_t q_stride, k_stride, v_stride, out_stride;
     size_t queries, tokens, heads, head_width;
     float scale;               /* 1 / sqrt(head_width) */
+    be_precision precision;    /* of both products; another than F32 wants the team's isa */
 } be_attention;
 
-/* Computes it on the team. Each worker's scratch holds be_attention_scratch(tokens) floats. */
+/* Computes it on the team. Each worker's scratch holds be_attention_room floats. */
 void be_attention_run(const be_team *team, const be_attention *attention);
+size_t be_attention_room(be_precision precision, size_t tokens, size_t head_width);
+/* The same in F32. */
 size_t be_attention_scratch(size_t tokens);
 
 #endif

@@ -88,9 +88,9 @@ static void visit_weights(be_weight_walk *walk, void *context)
     size_t width = model->decoder.width;
     to->query_weight = be_walk_tensor(walk, attention, "q_proj.weight", width, width);
     to->query_bias = be_walk_tensor(walk, attention, "q_proj.bias", width, 0);
-    to->keys_weight = be_walk_tensor(walk, attention, "k_proj.weight", width, width);
+    to->keys = be_walk_matrix(walk, attention, "k_proj.weight", width, width);
     to->keys_bias = be_walk_tensor(walk, attention, "k_proj.bias", width, 0);
-    to->out_weight = be_walk_tensor(walk, attention, "c_proj.weight", width, width);
+    to->out = be_walk_matrix(walk, attention, "c_proj.weight", width, width);
     to->out_bias = be_walk_tensor(walk, attention, "c_proj.bias", width, 0);
     decoder_visit_feed_forward(walk, stem, &model->decoder, to);
     model->decoder.query = be_walk_tensor(walk, "", "query_embed.weight", model->base.settings.queries, width);
@@ -117,9 +117,9 @@ static be_status load(be_tensor_file *file, const char *prefix, const be_encoder
     model->base.settings = *settings;
     model->base.info = (be_encoder_info){.queries = settings->queries, .width = settings->width, .heads = HEADS,
                                          .hidden = hidden->shape[0], .dynamic = true};
-    model->decoder = (decoder){.width = settings->width, .heads = HEADS, .hidden = hidden->shape[0], .n_layers = 1,
+    model->decoder = (decoder){.width = settings->width, .heads = HEADS, .hidden = hidden->shape[0], .n_layers = 1, .precision = settings->precision,
                                .pre_norm = true, .layers = &model->layer};
-    status = be_load_weights(file, prefix, visit_weights, model, &model->weights, error);
+    status = be_load_weights(file, prefix, settings->precision, visit_weights, model, &model->weights, error);
     if (status == BE_OK)
         status = decoder_project_queries(&model->decoder, settings->queries, error);
     if (status != BE_OK) {

@@ -14,9 +14,9 @@ void decoder_visit_feed_forward(be_weight_walk *walk, const char *stem, const de
     size_t width = self->width, hidden = self->hidden;
     to->norm3_gain = be_walk_tensor(walk, stem, "norm3.weight", width, 0);
     to->norm3_bias = be_walk_tensor(walk, stem, "norm3.bias", width, 0);
-    to->hidden_weight = be_walk_tensor(walk, stem, "linear1.weight", hidden, width);
+    to->widen = be_walk_matrix(walk, stem, "linear1.weight", hidden, width);
     to->hidden_bias = be_walk_tensor(walk, stem, "linear1.bias", hidden, 0);
-    to->narrow_weight = be_walk_tensor(walk, stem, "linear2.weight", width, hidden);
+    to->narrow = be_walk_matrix(walk, stem, "linear2.weight", width, hidden);
     to->narrow_bias = be_walk_tensor(walk, stem, "linear2.bias", width, 0);
 }
 
@@ -47,7 +47,7 @@ be_status decoder_project_queries(decoder *self, size_t count, be_error *error)
 /* A layer's keys and values stand beside each other in one row a token: [T][2D], or [T][D] where the values are the memory. */
 static size_t row_floats(const decoder *self)
 {
-    return self->layers[0].values_weight ? 2 * self->width : self->width;
+    return self->layers[0].values_bias ? 2 * self->width : self->width;
 }
 
 size_t decoder_memory_floats(const decoder *self, size_t tokens)
@@ -64,14 +64,25 @@ typedef struct projection {
     float *out;
 } projection;
 
+/* out = rows W' + bias for the rows of a panel. */
+static void project(const be_team *team, be_precision precision, const float *rows, size_t count, const be_matrix *weight,
+                    const float *bias, float *out, size_t stride, be_arena *scratch)
+{
+    size_t used = scratch->used;
+    be_activations in;
+    be_activations_round(&in, team->isa, precision, rows, weight->inner, count, weight->inner, 1.0f, scratch);
+    be_matrix_multiply(team->isa, &(be_matrix_product){.in = &in, .weight = weight, .epilogue = BE_EPILOGUE_BIAS, .bias = bias,
+                                                       .out = out, .out_stride = stride}, scratch);
+    scratch->used = used;
+}
+
 static void project_panel(void *context, size_t panel, size_t worker)
 {
     const projection *job = context;
     const decoder_layer *layer = job->layer;
-    const be_kernels *kernels = job->team->kernels;
+    be_precision precision = job->self->precision;
     size_t width = job->self->width, stride = row_floats(job->self), tokens = job->positions->rows * job->positions->columns;
-    size_t first = be_panel_start(tokens, be_panels(tokens), panel);
-    size_t count = be_panel_start(tokens, be_panels(tokens), panel + 1) - first;
+    size_t first = be_matrix_panel_start(tokens, panel), count = be_matrix_panel_start(tokens, panel + 1) - first;
     const float *memory = job->memory + first * width;
     float *out = job->out + first * stride;
     be_arena *scratch = &job->team->scratch[worker];
@@ -79,12 +90,9 @@ static void project_panel(void *context, size_t panel, size_t worker)
     float *placed = be_arena_floats(scratch, count * width);
     memcpy(placed, memory, count * width * sizeof *placed);
     be_positions_add(job->positions, first, count, placed);
-    be_product_transposed(out, stride, placed, width, layer->keys_weight, width, count, width, width, 1.0f, false);
-    kernels->bias_add(out, layer->keys_bias, count, width, stride);
-    if (!layer->values_weight)
-        return;
-    be_product_transposed(out + width, stride, memory, width, layer->values_weight, width, count, width, width, 1.0f, false);
-    kernels->bias_add(out + width, layer->values_bias, count, width, stride);
+    project(job->team, precision, placed, count, &layer->keys, layer->keys_bias, out, stride, scratch);
+    if (layer->values_bias)
+        project(job->team, precision, memory, count, &layer->values, layer->values_bias, out + width, stride, scratch);
 }
 
 void decoder_project_memory(const decoder *self, const be_team *team, const float *memory, const be_positions *positions,
@@ -116,7 +124,6 @@ typedef struct buffers {
     float *query;  /* [rows][D], then the heads' outputs beside each other */
     float *pooled; /* [rows][D] */
     float *branch; /* [rows][D] */
-    float *hidden; /* [rows][F] */
     float *scores; /* [a block's rows][T]: of one head */
 } buffers;
 
@@ -132,6 +139,7 @@ typedef struct job {
 typedef struct panel {
     size_t first, count;
     buffers at;
+    be_arena *scratch; /* what is left of the worker's */
 } panel;
 
 static buffers lay_out(const decoder *self, size_t tokens, size_t rows, be_arena *arena)
@@ -141,16 +149,27 @@ static buffers lay_out(const decoder *self, size_t tokens, size_t rows, be_arena
     at.query = be_arena_floats(arena, rows * self->width);
     at.pooled = be_arena_floats(arena, rows * self->width);
     at.branch = be_arena_floats(arena, rows * self->width);
-    at.hidden = be_arena_floats(arena, rows * self->hidden);
     at.scores = be_arena_floats(arena, (rows < BE_QUERY_PANEL_ROWS ? rows : BE_QUERY_PANEL_ROWS) * tokens);
     return at;
+}
+
+/* What the products of a panel take beside its buffers. */
+static void count_products(const decoder *self, size_t rows, be_arena *arena)
+{
+    size_t wide = self->hidden > self->width ? self->hidden : self->width;
+    be_arena_floats(arena, be_activations_floats(self->precision, rows, self->width));
+    be_arena_floats(arena, be_activations_floats(self->precision, rows, self->hidden));
+    be_arena_floats(arena, be_matrix_scratch(self->precision, rows, wide));
 }
 
 size_t decoder_scratch_bytes(const decoder *self, size_t queries_count, size_t tokens)
 {
     be_arena queries = {0}, placed = {0};
-    lay_out(self, tokens, queries_count < MANY_QUERIES ? BE_QUERY_PANEL_ROWS : MANY_ROWS, &queries);
+    size_t rows = queries_count < MANY_QUERIES ? BE_QUERY_PANEL_ROWS : MANY_ROWS;
+    lay_out(self, tokens, rows, &queries);
+    count_products(self, rows, &queries);
     be_arena_floats(&placed, BE_PANEL_ROWS * self->width);
+    count_products(self, BE_PANEL_ROWS, &placed);
     return queries.used > placed.used ? queries.used : placed.used;
 }
 
@@ -185,8 +204,7 @@ static void begin_layer(const job *self, const panel *part, const decoder_layer 
     kernels->layer_norm(normal, at->state, layer->norm1_gain, layer->norm1_bias, count, width, BE_ENCODER_NORM_EPSILON);
     copy_rows(self, part, model->embedding, at->pooled);
     kernels->accumulate(at->pooled, normal, 1.0f, count * width);
-    be_product_transposed(at->query, width, at->pooled, width, layer->query_weight, width, count, width, width, 1.0f, false);
-    kernels->bias_add(at->query, layer->query_bias, count, width, width);
+    project(self->team, model->precision, at->pooled, count, &layer->query, layer->query_bias, at->query, width, part->scratch);
 }
 
 /* `first` and `count` are rows of the wish. */
@@ -211,7 +229,7 @@ static void attend_block(const job *self, const panel *part, size_t layer_number
     const buffers *at = &part->at;
     size_t width = model->width, head_width = width / model->heads, stride = row_floats(model), tokens = self->tokens;
     const float *keys = self->projected + layer_number * tokens * stride;
-    bool own_values = model->layers[layer_number].values_weight != NULL;
+    bool own_values = model->layers[layer_number].values_bias != NULL;
     const float *values = own_values ? keys + width : self->memory;
     bool last = layer_number + 1 == model->n_layers;
     float scale = 1.0f / sqrtf((float)head_width);
@@ -237,25 +255,49 @@ static void attend(const job *self, const panel *part, size_t layer_number)
     }
 }
 
+/* t = t + in W' + bias. */
+static void add_branch(const job *self, const panel *part, const be_activations *in, const be_matrix *weight, const float *bias)
+{
+    be_matrix_multiply(self->team->isa, &(be_matrix_product){.in = in, .weight = weight, .epilogue = BE_EPILOGUE_RESIDUAL, .bias = bias,
+                                                             .out = part->at.state, .out_stride = self->self->width}, part->scratch);
+}
+
+/* FF's input: LN3(t), or without pre_norm t = LN2(t). */
+static be_activations norm_state(const job *self, const panel *part, const decoder_layer *layer)
+{
+    const decoder *model = self->self;
+    const be_isa *isa = self->team->isa;
+    be_activations out;
+    float *state = part->at.state;
+    if (model->pre_norm) {
+        be_activations_layer_norm(&out, isa, model->precision, state, layer->norm3_gain, layer->norm3_bias, BE_ENCODER_NORM_EPSILON,
+                                  part->count, model->width, part->scratch);
+        return out;
+    }
+    isa->kernels->layer_norm(state, state, layer->norm2_gain, layer->norm2_bias, part->count, model->width, BE_ENCODER_NORM_EPSILON);
+    be_activations_round(&out, isa, model->precision, state, model->width, part->count, model->width, 1.0f, part->scratch);
+    return out;
+}
+
 /* t = t + o Wo' + bo; then with pre_norm t = t + FF(LN3(t)), without it t = LN2(t), t = LN3(t + FF(t)). */
 static void finish_layer(const job *self, const panel *part, const decoder_layer *layer)
 {
     const decoder *model = self->self;
-    const be_kernels *kernels = self->team->kernels;
-    const buffers *at = &part->at;
-    size_t width = model->width, hidden = model->hidden, count = part->count;
-    const float epsilon = BE_ENCODER_NORM_EPSILON;
-    be_product_transposed(at->branch, width, at->pooled, width, layer->out_weight, width, count, width, width, 1.0f, false);
-    kernels->residual_add(at->state, at->branch, layer->out_bias, NULL, count, width);
-    float *normal = model->pre_norm ? at->branch : at->state;
-    kernels->layer_norm(normal, at->state, model->pre_norm ? layer->norm3_gain : layer->norm2_gain,
-                        model->pre_norm ? layer->norm3_bias : layer->norm2_bias, count, width, epsilon);
-    be_product_transposed(at->hidden, hidden, normal, width, layer->hidden_weight, width, count, hidden, width, 1.0f, false);
-    kernels->bias_relu(at->hidden, layer->hidden_bias, count, hidden);
-    be_product_transposed(at->branch, width, at->hidden, hidden, layer->narrow_weight, hidden, count, width, hidden, 1.0f, false);
-    kernels->residual_add(at->state, at->branch, layer->narrow_bias, NULL, count, width);
+    const be_isa *isa = self->team->isa;
+    size_t used = part->scratch->used, width = model->width;
+    be_activations in, hidden;
+    be_activations_round(&in, isa, model->precision, part->at.pooled, width, part->count, width, 1.0f, part->scratch);
+    add_branch(self, part, &in, &layer->out, layer->out_bias);
+    part->scratch->used = used;
+    in = norm_state(self, part, layer);
+    be_activations_make(&hidden, model->precision, part->count, model->hidden, part->scratch);
+    be_matrix_multiply(isa, &(be_matrix_product){.in = &in, .weight = &layer->widen, .epilogue = BE_EPILOGUE_RELU,
+                                                 .bias = layer->hidden_bias, .packed = &hidden}, part->scratch);
+    add_branch(self, part, &hidden, &layer->narrow, layer->narrow_bias);
+    part->scratch->used = used;
     if (!model->pre_norm)
-        kernels->layer_norm(at->state, at->state, layer->norm3_gain, layer->norm3_bias, count, width, epsilon);
+        isa->kernels->layer_norm(part->at.state, part->at.state, layer->norm3_gain, layer->norm3_bias, part->count, width,
+                                 BE_ENCODER_NORM_EPSILON);
 }
 
 static void run_panel(void *context, size_t number, size_t worker)
@@ -263,9 +305,10 @@ static void run_panel(void *context, size_t number, size_t worker)
     const job *self = context;
     const decoder *model = self->self;
     size_t panels = count_panels(self->wish->count), first = be_panel_start(self->wish->count, panels, number);
-    panel part = {.first = first, .count = be_panel_start(self->wish->count, panels, number + 1) - first};
-    be_arena_reset(&self->team->scratch[worker]);
-    part.at = lay_out(model, self->tokens, part.count, &self->team->scratch[worker]);
+    panel part = {.first = first, .count = be_panel_start(self->wish->count, panels, number + 1) - first,
+                  .scratch = &self->team->scratch[worker]};
+    be_arena_reset(part.scratch);
+    part.at = lay_out(model, self->tokens, part.count, part.scratch);
     for (size_t l = 0; l < model->n_layers; l++) {
         if (l == 0)
             begin_first_layer(self, &part);

@@ -12,18 +12,20 @@
 
 /* Weights are [out][in]; D is the width, F the feed-forward width. NULL where a layer has none. */
 typedef struct decoder_layer {
-    float *query_weight, *query_bias;   /* [D][D], [D]; of the first layer they are used up at load */
-    float *keys_weight, *keys_bias;     /* [D][D], [D] */
-    float *values_weight, *values_bias; /* [D][D], [D]; NULL: the values are the memory itself */
-    float *out_weight, *out_bias;       /* [D][D], [D] */
+    float *query_weight;                /* [D][D]: of the first layer alone, where it is used up at load */
+    be_matrix query;                    /* [D][D]: of the others */
+    be_matrix keys, values, out;        /* [D][D] */
+    float *query_bias, *keys_bias, *out_bias; /* [D] */
+    float *values_bias;                 /* [D]; NULL: the values are the memory itself */
     float *norm1_gain, *norm1_bias, *norm2_gain, *norm2_bias, *norm3_gain, *norm3_bias; /* [D]; norm2 without pre_norm alone */
-    float *hidden_weight, *hidden_bias; /* [F][D], [F] */
-    float *narrow_weight, *narrow_bias; /* [D][F], [D] */
+    be_matrix widen, narrow;            /* [F][D], [D][F] */
+    float *hidden_bias, *narrow_bias;   /* [F], [D] */
 } decoder_layer;
 
 typedef struct decoder {
     size_t width, heads, hidden, n_layers;
     bool pre_norm;
+    be_precision precision;      /* of its projections; scores and pooling are f32 */
     float *start;                /* [D]: the state before the first attention, or NULL for zero */
     float *query;                /* [Q][D]: the first layer's projected queries, the same for every image */
     float *embedding;            /* [Q][D]: query embeddings; NULL with one layer, which needs them no more */

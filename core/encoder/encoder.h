@@ -28,6 +28,7 @@ typedef struct be_encoder_settings {
     bool learned_position;   /* `position_embedding` "learned", else "sine" */
     bool class_token;        /* the feature map is one token without a grid */
     bool input_projection;   /* a 1x1 convolution from C to D comes first (ResNet) */
+    be_precision precision;  /* of the products of a transformer's decoder; all else is f32 */
     size_t stride;           /* of "linear"'s convolution: 3 for DINOv2, 2 for CLIP, 1 for ResNet */
 } be_encoder_settings;
 

@@ -1,6 +1,8 @@
 #include "core/encoder/load.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "core/base/memory.h"
 
@@ -59,15 +61,75 @@ float *be_walk_tensor(be_weight_walk *walk, const char *stem, const char *name, 
     return values;
 }
 
+float *be_walk_joined(be_weight_walk *walk, const char *stem, const char *name, size_t rows, size_t columns)
+{
+    char full[NAME_SIZE];
+    const be_tensor *tensor;
+    void *values;
+    if (walk->status != BE_OK)
+        return NULL;
+    snprintf(full, sizeof full, "%s%s", stem, name);
+    walk->status = be_find_tensor(walk->file, walk->prefix, full, rows, columns, &tensor, walk->error);
+    if (walk->status != BE_OK || !walk->arena->base)
+        return NULL;
+    walk->status = be_allocate_aligned(&values, tensor->count, sizeof(float), "a tensor that is packed", walk->error);
+    if (walk->status != BE_OK)
+        return NULL;
+    walk->status = be_tensor_file_read_f32(walk->file, tensor, values, walk->error);
+    return values;
+}
+
+float *be_walk_rows(be_weight_walk *walk, const float *joined, size_t first, size_t rows, size_t columns)
+{
+    float *values = be_arena_floats(walk->arena, rows * columns);
+    if (values && joined)
+        memcpy(values, joined + first * columns, rows * columns * sizeof *values);
+    return values;
+}
+
+be_matrix be_walk_matrix_rows(be_weight_walk *walk, const float *joined, size_t first, size_t rows, size_t columns)
+{
+    be_matrix matrix = {0};
+    const be_isa *isa;
+    size_t bytes;
+    if (walk->precision == BE_PRECISION_F32) {
+        be_matrix_pack(&matrix, NULL, walk->precision, be_walk_rows(walk, joined, first, rows, columns), rows, columns, NULL);
+        return matrix;
+    }
+    if (walk->status == BE_OK && !be_matrix_bytes(walk->precision, rows, columns, &bytes))
+        walk->status = be_fail_memory(walk->error, SIZE_MAX, "the weights of an encoder");
+    if (walk->status != BE_OK)
+        return matrix;
+    void *memory = be_arena_floats(walk->arena, (bytes + sizeof(float) - 1) / sizeof(float));
+    if (joined)
+        walk->status = be_isa_select(NULL, &isa, walk->error); /* each packs alike */
+    if (joined && walk->status == BE_OK)
+        be_matrix_pack(&matrix, isa, walk->precision, joined + first * columns, rows, columns, memory);
+    return matrix;
+}
+
+be_matrix be_walk_matrix(be_weight_walk *walk, const char *stem, const char *name, size_t rows, size_t columns)
+{
+    be_matrix matrix = {0};
+    if (walk->precision == BE_PRECISION_F32) {
+        be_matrix_pack(&matrix, NULL, walk->precision, be_walk_tensor(walk, stem, name, rows, columns), rows, columns, NULL);
+        return matrix;
+    }
+    float *values = be_walk_joined(walk, stem, name, rows, columns);
+    matrix = be_walk_matrix_rows(walk, values, 0, rows, columns);
+    free(values);
+    return matrix;
+}
+
 float *be_part_of(float *values, size_t offset)
 {
     return values ? values + offset : NULL;
 }
 
-be_status be_load_weights(be_tensor_file *file, const char *prefix, void (*visit)(be_weight_walk *walk, void *model), void *model,
+be_status be_load_weights(be_tensor_file *file, const char *prefix, be_precision precision, void (*visit)(be_weight_walk *walk, void *model), void *model,
                           be_arena *arena, be_error *error)
 {
-    be_weight_walk walk = {.file = file, .prefix = prefix, .arena = arena, .error = error};
+    be_weight_walk walk = {.file = file, .prefix = prefix, .arena = arena, .precision = precision, .error = error};
     visit(&walk, model);
     if (walk.status == BE_OK && arena->overflowed)
         return be_fail_memory(error, SIZE_MAX, "the weights of an encoder");

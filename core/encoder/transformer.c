@@ -193,16 +193,22 @@ static void visit_encoder_layer(be_weight_walk *walk, const self_attention *enco
     to->narrow_bias = be_walk_tensor(walk, stem, "linear2.bias", width, 0);
 }
 
-/* Joined projections stay as they stand in the file: the query part, then that of the keys, then that of the values. */
-static void visit_attention(be_weight_walk *walk, const char *stem, size_t width, decoder_layer *to)
+/* The joined projection holds the query part, then that of the keys, then that of the values. That of the first layer's queries is
+ * used up at load. */
+static void visit_attention(be_weight_walk *walk, const char *stem, size_t width, bool first, decoder_layer *to)
 {
-    to->query_weight = be_walk_tensor(walk, stem, "multihead_attn.in_proj_weight", 3 * width, width);
+    float *joined = be_walk_joined(walk, stem, "multihead_attn.in_proj_weight", 3 * width, width);
+    if (first)
+        to->query_weight = be_walk_rows(walk, joined, 0, width, width);
+    else
+        to->query = be_walk_matrix_rows(walk, joined, 0, width, width);
+    to->keys = be_walk_matrix_rows(walk, joined, width, width, width);
+    to->values = be_walk_matrix_rows(walk, joined, 2 * width, width, width);
+    free(joined);
     to->query_bias = be_walk_tensor(walk, stem, "multihead_attn.in_proj_bias", 3 * width, 0);
-    to->keys_weight = be_part_of(to->query_weight, width * width);
     to->keys_bias = be_part_of(to->query_bias, width);
-    to->values_weight = be_part_of(to->query_weight, 2 * width * width);
     to->values_bias = be_part_of(to->query_bias, 2 * width);
-    to->out_weight = be_walk_tensor(walk, stem, "multihead_attn.out_proj.weight", width, width);
+    to->out = be_walk_matrix(walk, stem, "multihead_attn.out_proj.weight", width, width);
     to->out_bias = be_walk_tensor(walk, stem, "multihead_attn.out_proj.bias", width, 0);
 }
 
@@ -212,7 +218,7 @@ static void visit_decoder_layer(be_weight_walk *walk, const decoder *of, size_t 
     size_t width = of->width;
     char stem[NAME_SIZE];
     snprintf(stem, sizeof stem, "transformer.decoder.layers.%zu.", number);
-    visit_attention(walk, stem, width, to);
+    visit_attention(walk, stem, width, number == 0, to);
     if (number > 0) /* LN1 of the first state, zero, is its bias */
         to->norm1_gain = be_walk_tensor(walk, stem, "norm1.weight", width, 0);
     to->norm1_bias = be_walk_tensor(walk, stem, "norm1.bias", width, 0);
@@ -267,7 +273,8 @@ static be_status make_layers(transformer *model, be_tensor_file *file, const cha
 {
     const be_encoder_settings *settings = &model->base.settings;
     void *memory;
-    model->decoder = (decoder){.width = settings->width, .heads = settings->heads, .pre_norm = settings->pre_norm};
+    model->decoder = (decoder){.width = settings->width, .heads = settings->heads, .pre_norm = settings->pre_norm,
+                               .precision = settings->precision};
     model->encoder = (self_attention){.width = settings->width, .heads = settings->heads, .pre_norm = settings->pre_norm};
     be_status status = find_hidden(file, prefix, "transformer.decoder.layers.0.linear1.weight", settings->width,
                                    &model->decoder.hidden, error);
@@ -325,7 +332,7 @@ static be_status load(be_tensor_file *file, const char *prefix, const be_encoder
     model->base.settings = *settings;
     status = make_layers(model, file, prefix, error);
     if (status == BE_OK)
-        status = be_load_weights(file, prefix, visit_weights, model, &model->weights, error);
+        status = be_load_weights(file, prefix, settings->precision, visit_weights, model, &model->weights, error);
     if (status == BE_OK)
         status = decoder_project_queries(&model->decoder, settings->queries, error);
     if (status != BE_OK) {

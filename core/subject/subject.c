@@ -20,9 +20,9 @@ static be_status read_all(be_opening *self)
     return status;
 }
 
-static be_status open_file(const char *path, bool inspecting, be_subject **out, be_error *error)
+static be_status open_file(const char *path, be_precision precision, bool inspecting, be_subject **out, be_error *error)
 {
-    be_opening self = {.path = path, .inspecting = inspecting, .error = error};
+    be_opening self = {.path = path, .precision = precision, .inspecting = inspecting, .error = error};
     void *memory;
     be_status status = be_tensor_file_open(path, &self.file, error);
     if (status != BE_OK)
@@ -41,14 +41,14 @@ static be_status open_file(const char *path, bool inspecting, be_subject **out, 
     return status;
 }
 
-be_status be_subject_open(const char *path, be_subject **subject, be_error *error)
+be_status be_subject_open(const char *path, be_precision precision, be_subject **subject, be_error *error)
 {
-    return open_file(path, false, subject, error);
+    return open_file(path, precision, false, subject, error);
 }
 
 be_status be_subject_inspect(const char *path, be_subject **subject, be_error *error)
 {
-    return open_file(path, true, subject, error);
+    return open_file(path, BE_PRECISION_F32, true, subject, error);
 }
 
 void be_subject_close(be_subject *subject)

@@ -35,6 +35,7 @@ typedef struct be_opening {
     const char *path;
     cJSON *root;
     be_subject *subject;
+    be_precision precision; /* of the encoders' products */
     bool inspecting; /* members are loaded one after the other and let go */
     be_encoder_info first; /* the first member's encoder */
     be_error *error;

@@ -21,6 +21,7 @@ static be_status load_member(be_opening *self, size_t number)
     be_subject *subject = self->subject;
     be_subject_info *info = &subject->info;
     be_encoder_settings settings = subject->settings;
+    settings.precision = self->precision;
     be_loaded_member *to = &subject->members[number];
     char prefix[32];
     snprintf(prefix, sizeof prefix, BE_SUBJECT_MEMBER_PREFIX, number);

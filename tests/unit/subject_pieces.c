@@ -26,7 +26,7 @@ void refuse_file(const char *path, be_status status, const char *part)
 {
     be_subject *subject = NULL;
     be_error error;
-    assert_error(be_subject_open(path, &subject, &error), status, &error, part);
+    assert_error(be_subject_open(path, BE_PRECISION_F32, &subject, &error), status, &error, part);
     assert_null(subject);
     if (strncmp(error.message, path, strlen(path)) != 0)
         fail_msg("the sentence \"%s\" does not begin with the path", error.message);

@@ -48,7 +48,7 @@ static be_status import_subject(be_error *error)
 static be_status open_subject(be_error *error)
 {
     be_subject *subject = NULL;
-    be_status status = be_subject_open(subject_path, &subject, error);
+    be_status status = be_subject_open(subject_path, BE_PRECISION_F32, &subject, error);
     if (status == BE_OK)
         be_subject_close(subject);
     return status;

@@ -72,7 +72,7 @@ static void check_before_projection(const be_backbone *backbone, const char *tag
     vit bare = *(const vit *)backbone;
     char path[96];
     snprintf(path, sizeof path, EXPECTED "patch_tokens_before_projection%s.npy", tag);
-    bare.projection = NULL;
+    bare.projects = false;
     for (size_t image = 0; image < 2; image++) {
         workspace it;
         be_error error;

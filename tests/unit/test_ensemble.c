@@ -187,7 +187,7 @@ static void test_runs_are_counted_over_all_layers(void **state)
     snprintf(data, sizeof data, "%s", golden(GOLDEN_DATA));
     snprintf(output, sizeof output, "%s", scratch("runs.safetensors"));
     assert_ok(be_subject_import(&(be_import_options){.members = members, .n_members = 2, .data = data, .output = output}, &error), &error);
-    assert_ok(be_subject_open(output, &subject, &error), &error);
+    assert_ok(be_subject_open(output, BE_PRECISION_F32, &subject, &error), &error);
     const be_subject_info *info = be_subject_get_info(subject);
     assert_int_equal(info->runs, 2);
     assert_true(info->member[0].run_place == 0 && info->member[1].run_place == 1);

@@ -82,7 +82,7 @@ static be_subject *accept(const char *checkpoint, const char *name, bool demo)
     be_import_options options = {.checkpoint = checkpoint, .data = golden(GOLDEN_DATA), .name = name, .demo = demo,
                                  .output = scratch("accepted.safetensors")};
     assert_ok(be_subject_import(&options, &error), &error);
-    assert_ok(be_subject_open(scratch("accepted.safetensors"), &subject, &error), &error);
+    assert_ok(be_subject_open(scratch("accepted.safetensors"), BE_PRECISION_F32, &subject, &error), &error);
     return subject;
 }
 

@@ -6,7 +6,7 @@
 #include "tests/unit/random.h"
 
 enum {
-    WIDTH = 24, HEADS = 3, HIDDEN = 20, LAYERS = 2, PARTS = 16,
+    WIDTH = 24, HEADS = 3, HIDDEN = 20, LAYERS = 2, MATRICES = 6, PARTS = 16,
     ROWS = 3, COLUMNS = 5, TOKENS = ROWS * COLUMNS, QUERIES = 5003, FEW = 64
 };
 
@@ -26,13 +26,17 @@ static float *draw(size_t count, float size)
 
 static void draw_layer(decoder_layer *layer, float *values[PARTS])
 {
-    float **const fields[PARTS] = {
-        &layer->query_weight, &layer->keys_weight, &layer->values_weight, &layer->out_weight, &layer->hidden_weight,
-        &layer->narrow_weight, &layer->query_bias, &layer->keys_bias, &layer->values_bias, &layer->out_bias, &layer->hidden_bias,
-        &layer->narrow_bias, &layer->norm1_gain, &layer->norm1_bias, &layer->norm3_gain, &layer->norm3_bias,
+    be_matrix *const matrices[MATRICES] = {&layer->query, &layer->keys, &layer->values, &layer->out, &layer->widen, &layer->narrow};
+    float **const vectors[PARTS - MATRICES] = {
+        &layer->query_bias, &layer->keys_bias, &layer->values_bias, &layer->out_bias, &layer->hidden_bias, &layer->narrow_bias,
+        &layer->norm1_gain, &layer->norm1_bias, &layer->norm3_gain, &layer->norm3_bias,
     };
-    for (size_t i = 0; i < PARTS; i++)
-        values[i] = *fields[i] = draw(i < 6 ? WIDTH * WIDTH : WIDTH, i < 6 ? 0.4f : 0.5f);
+    for (size_t i = 0; i < MATRICES; i++) {
+        values[i] = draw(WIDTH * WIDTH, 0.4f);
+        be_matrix_pack(matrices[i], NULL, BE_PRECISION_F32, values[i], i == 4 ? HIDDEN : WIDTH, i == 5 ? HIDDEN : WIDTH, NULL);
+    }
+    for (size_t i = MATRICES; i < PARTS; i++)
+        values[i] = *vectors[i - MATRICES] = draw(WIDTH, 0.5f);
 }
 
 /* Where tokens of a wish go. */
@@ -77,7 +81,8 @@ static void test_as_among_few(void **state)
     be_arena scratch = {0};
     be_team team = {.scratch = &scratch};
     be_error error;
-    assert_ok(be_kernels_select(NULL, &team.kernels, &error), &error);
+    assert_ok(be_isa_select(NULL, &team.isa, &error), &error);
+    team.kernels = team.isa->kernels;
     assert_ok(be_arena_create(&scratch, decoder_scratch_bytes(&model, QUERIES, TOKENS), "scratch", &error), &error);
     float *projected = draw(decoder_memory_floats(&model, TOKENS), 0);
     decoder_project_memory(&model, &team, memory[0], &positions, projected);

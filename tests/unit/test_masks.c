@@ -102,7 +102,7 @@ static void test_subject_file(void **state)
     be_subject *subject;
     be_error error;
     import_golden(GOLDEN_CHECKPOINT, "subject.safetensors");
-    assert_ok(be_subject_open(scratch("subject.safetensors"), &subject, &error), &error);
+    assert_ok(be_subject_open(scratch("subject.safetensors"), BE_PRECISION_F32, &subject, &error), &error);
     const be_subject_info *info = be_subject_get_info(subject);
     assert_int_equal(info->n_vertices[BE_LEFT], GOLDEN_LEFT);
     assert_int_equal(info->n_vertices[BE_RIGHT], GOLDEN_RIGHT);

@@ -7,16 +7,7 @@
 #include "core/compute/attention.h"
 #include "core/compute/product.h"
 #include "core/compute/reference.h"
-#include "tests/unit/random.h"
-
-static float *make_values(size_t count, uint32_t seed)
-{
-    float *values = malloc((count + 1) * sizeof *values);
-    assert_non_null(values);
-    for (size_t i = 0; i < count; i++)
-        values[i] = next_uniform(&seed) * 2;
-    return values;
-}
+#include "tests/unit/matrix_support.h"
 
 /* --- products ----------------------------------------------------------------------------------------------------- */
 
@@ -161,14 +152,6 @@ static void run_attention(const be_team *team, const attention_size *size, const
         .heads = size->heads, .head_width = size->head_width, .scale = 1 / sqrtf((float)size->head_width),
     };
     be_attention_run(team, &attention);
-}
-
-static float *column_block(const float *joined, size_t rows, size_t width, size_t block)
-{
-    float *dense = make_values(rows * width, 0);
-    for (size_t r = 0; r < rows; r++)
-        memcpy(dense + r * width, joined + (3 * r + block) * width, width * sizeof *dense);
-    return dense;
 }
 
 static void check_attention(const attention_size *size, const be_kernels *kernels)

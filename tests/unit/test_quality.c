@@ -44,7 +44,7 @@ static be_subject *open_with(bool has_correlations, bool has_ncsnr)
     char *metadata = cJSON_PrintUnformatted(it.root);
     const be_text_pair pair = {"brainenc", metadata};
     assert_ok(be_safetensors_write(scratch("rated.safetensors"), it.all.tensors, it.all.count, &pair, 1, &error), &error);
-    assert_ok(be_subject_open(scratch("rated.safetensors"), &subject, &error), &error);
+    assert_ok(be_subject_open(scratch("rated.safetensors"), BE_PRECISION_F32, &subject, &error), &error);
     free(metadata);
     free_pieces(&it);
     return subject;

@@ -47,9 +47,9 @@ static void test_defaults(void **state)
     (void)state;
     be_session *session;
     be_error error;
-    const be_kernels *best;
+    const be_isa *best;
     assert_ok(be_session_open(model, NULL, &session, &error), &error);
-    assert_ok(be_kernels_select(NULL, &best, &error), &error);
+    assert_ok(be_isa_select(NULL, &best, &error), &error);
     assert_int_equal(be_session_threads(session), be_processors());
     assert_string_equal(be_session_isa(session), best->name);
     be_image largest = make_noise(37 * 14, 37 * 14, 1), larger = make_noise(37 * 14 + 1, 37 * 14, 1);

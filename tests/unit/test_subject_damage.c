@@ -107,7 +107,7 @@ static void test_no_fsaverage_index(void **state)
     const be_text_pair pair = {"brainenc", metadata};
     const char *path = scratch("bare.safetensors");
     assert_ok(be_safetensors_write(path, it.all.tensors, it.all.count, &pair, 1, &error), &error);
-    assert_ok(be_subject_open(path, &subject, &error), &error);
+    assert_ok(be_subject_open(path, BE_PRECISION_F32, &subject, &error), &error);
     assert_null(be_subject_fsaverage(subject, BE_LEFT));
     assert_null(be_subject_fsaverage(subject, BE_RIGHT));
     assert_int_equal(be_subject_get_info(subject)->n_fsaverage[BE_LEFT], 0);
@@ -123,7 +123,7 @@ static void try_bytes(const unsigned char *bytes, size_t size)
     be_subject *subject = NULL;
     be_error error = {.message = ""};
     write_bytes(scratch("mutated.safetensors"), bytes, size);
-    be_status status = be_subject_open(scratch("mutated.safetensors"), &subject, &error);
+    be_status status = be_subject_open(scratch("mutated.safetensors"), BE_PRECISION_F32, &subject, &error);
     if (status == BE_OK)
         be_subject_close(subject);
     else

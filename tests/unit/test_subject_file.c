@@ -190,7 +190,7 @@ static be_subject *open_pieces(const pieces *it)
     char *metadata = cJSON_PrintUnformatted(it->root);
     const be_text_pair pair = {BE_SUBJECT_METADATA_KEY, metadata};
     assert_ok(be_safetensors_write(scratch("changed.safetensors"), it->all.tensors, it->all.count, &pair, 1, &error), &error);
-    assert_ok(be_subject_open(scratch("changed.safetensors"), &subject, &error), &error);
+    assert_ok(be_subject_open(scratch("changed.safetensors"), BE_PRECISION_F32, &subject, &error), &error);
     free(metadata);
     return subject;
 }

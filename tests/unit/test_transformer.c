@@ -62,7 +62,7 @@ static void check_wish(const char *what, const be_encoding *encoding, const refe
     }
 }
 
-/* Runs an encoder with each of the kernels. */
+/* Runs an encoder on each instruction set. */
 static void check_encoder(const char *what, const be_encoder *encoder, const reference *expected, const float *features)
 {
     static const uint32_t some[] = {36, 0, 5};
@@ -75,10 +75,10 @@ static void check_encoder(const char *what, const be_encoder *encoder, const ref
     assert_int_equal(be_encoder_grid_floats(encoder, ROWS, COLUMNS), (ROWS + COLUMNS) * WIDTH / 2);
     assert_ok(be_encoder_check_grid(encoder, ROWS, COLUMNS, &error), &error);
     be_encoder_prepare_grid(encoder, ROWS, COLUMNS, constants);
-    const be_kernels *kernels[BE_KERNELS_MAX];
-    size_t n_kernels = be_kernels_available(kernels);
-    for (size_t i = 0; i < n_kernels; i++) {
-        team.kernels = kernels[i];
+    const be_isa *list[BE_ISA_MAX];
+    size_t n_isas = be_isa_available(list);
+    for (size_t i = 0; i < n_isas; i++) {
+        team.isa = list[i], team.kernels = list[i]->kernels;
         assert_ok(be_encode_begin(encoder, &team, &arena, features, ROWS, COLUMNS, constants, &encoding, &error), &error);
         check_wish(what, &encoding, expected, NULL, QUERIES);
         check_wish(what, &encoding, expected, some, sizeof some / sizeof *some);
