@@ -165,7 +165,7 @@ static int run_import(int argc, char **argv)
     if (code != EXIT_DONE)
         return code;
     if (!it.ensemble && is_folder(argv[optind])) {
-        be_fail(&error, BE_ERROR_UNSUPPORTED, "%s: is a folder, not a checkpoint; --ensemble takes a folder of results", argv[optind]);
+        be_fail(&error, BE_ERROR_UNSUPPORTED, "%s: is a folder: --ensemble takes a folder of results", argv[optind]);
         return tool_fail(&error);
     }
     if (find_members(&it, argv[optind], &results, &error) != BE_OK)

@@ -223,7 +223,7 @@ static be_status check_folder(const char *folder, be_error *error)
         return be_fail(error, BE_ERROR_NOT_FOUND, "%s: there is no such folder", folder);
     be_status status = make_path(path, folder, ".", "", "", error);
     if (status == BE_OK && (stat(path, &info) != 0 || !S_ISDIR(info.st_mode)))
-        status = be_fail(error, BE_ERROR_NOT_FOUND, "%s/roi_masks: there is no such folder; it is what is read of a subject's Algonauts folder",
+        status = be_fail(error, BE_ERROR_NOT_FOUND, "%s/roi_masks: there is no such folder: is that a subject's Algonauts folder?",
                          folder);
     return status;
 }
