@@ -171,7 +171,7 @@ check-http: $(TOOL) $(DAEMON)
 
 # --- running and installing -----------------------------------------------------------------------
 run: all
-	$(Q)[ -f build/demo/brainencd.yaml ] || $(TOOL) demo -o build/demo
+	$(Q)[ -f build/demo/brainencd.yaml ] && $(DAEMON) --config build/demo/brainencd.yaml --check >/dev/null || $(TOOL) demo -o build/demo
 	$(Q)exec $(DAEMON) --config build/demo/brainencd.yaml
 
 PREFIX     ?= /usr/local

@@ -250,8 +250,8 @@ static be_status check_subjects(const be_model *model, const be_model_options *o
                            info->image_size, why.message);
         for (size_t j = 0; j < i; j++) {
             if (strcmp(info->name, be_subject_get_info(model->subjects[j])->name) == 0)
-                return be_fail(error, BE_ERROR_ARGUMENT, "%s: a subject named '%s' is there already", options->subjects[i],
-                               info->name);
+                return be_fail(error, BE_ERROR_ARGUMENT, "%s: a subject named '%s' is there already (`brainenc import --name` gives "
+                               "another)", options->subjects[i], info->name);
         }
     }
     return BE_OK;

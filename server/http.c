@@ -193,7 +193,8 @@ static bool find_route(exchange *it, bool get, bool post, bool *open)
         *open = routes[i].open;
         if ((get && routes[i].get) || (post && routes[i].post))
             return true;
-        exchange_fail(it, 405, "method", "this path does not take that method");
+        exchange_fail(it, 405, "method", !routes[i].get  ? "this path takes POST alone, with the image as its body"
+                                         : routes[i].post ? "this path takes GET and POST alone" : "this path takes GET alone");
         return false;
     }
     exchange_fail(it, 404, "not_found", "there is no such path; GET /openapi.json tells which there are");

@@ -163,11 +163,14 @@ be_status page_rois(const engine *served, const parameters *from, answer *to, be
 
 enum { MOST_DESCRIBED = 12 };
 
-/* A route, its parameters (name and description, NULL ends them) and whether it takes an image. */
+/* What a route asks of the daemon; each also does what those before it do. */
+typedef enum demand { ASKS_NO_KEY, ASKS_FOR_A_KEY, LOOKS_UP, COMPUTES, TAKES_AN_IMAGE } demand;
+
+/* A route and its parameters (name and description, NULL ends them). */
 typedef struct described_route {
     const char *path, *method, *summary;
     const char *parameters[MOST_DESCRIBED][2];
-    bool takes_image;
+    demand demand;
 } described_route;
 
 static const described_route described[] = {
@@ -181,26 +184,27 @@ static const described_route described[] = {
       {"space", "challenge (default), or fsaverage: vertices are the whole surface, null (NaN) where the subject has none, "
        "indices are its numbers, and JSON says \"space\": \"fsaverage\""},
       {"format", "json, npy, or gifti: a .func.gii with an array an image (also by Accept: application/x-npy, " GIFTI_TYPE ")"},
-      {"hemi", "lh or rh: which hemisphere a GIFTI file holds; needed there, and there alone"}}, true},
+      {"hemi", "lh or rh: which hemisphere a GIFTI file holds; needed there, and there alone"}}, TAKES_AN_IMAGE},
     {"/attention", "post", "Where in the image of the body each named ROI or vertex looks.",
      {{"roi", "names, stems, families, all; commas combine (this or vertex)"},
       {"vertex", "of a subject with a query a vertex: lh:1234,rh:7, up to 64"}, {"subject", "as for /predict"},
       {"hemi", "of ROIs: lh, rh or both (default)"},
-      {"heads", "mean (default) or all"}, {"format", "json, npy or png (also by Accept)"}, {"fit", "as for /predict"}}, true},
+      {"heads", "mean (default) or all"}, {"format", "json, npy or png (also by Accept)"},
+      {"fit", "as for /predict"}}, TAKES_AN_IMAGE},
     {"/attention", "get", "The same of a prediction that is still held.",
      {{"roi", "names, stems, families, all; commas combine (this or vertex)"},
       {"vertex", "of a subject with a query a vertex: lh:1234,rh:7, up to 64"},
       {"id", "the prediction's; without it your most recent one"}, {"subject", "one name: your most recent prediction of it"},
       {"hemi", "of ROIs: lh, rh or both (default)"}, {"heads", "mean (default) or all"},
-      {"format", "json, npy or png (also by Accept)"}}, false},
-    {"/subjects", "get", "What is loaded.", {{NULL, NULL}}, false},
+      {"format", "json, npy or png (also by Accept)"}}, COMPUTES},
+    {"/subjects", "get", "What is loaded.", {{NULL, NULL}}, ASKS_FOR_A_KEY},
     {"/rois", "get", "The ROIs of the subjects.", {{"subject", "as for /predict (default: all)"},
       {"quality", "true: how well each one's vertices are predicted"},
-      {"output", "counts (default), or vertices: adds each ROI's vertices and the subject's places on fsaverage"}}, false},
-    {"/healthz", "get", "200 while the daemon lives.", {{NULL, NULL}}, false},
-    {"/readyz", "get", "200 when it takes work, 503 while it loads or ends.", {{NULL, NULL}}, false},
-    {"/metrics", "get", "Counters and times in Prometheus' text format.", {{NULL, NULL}}, false},
-    {"/openapi.json", "get", "This description.", {{NULL, NULL}}, false},
+      {"output", "counts (default), or vertices: adds each ROI's vertices and the subject's places on fsaverage"}}, LOOKS_UP},
+    {"/healthz", "get", "200 while the daemon lives.", {{NULL, NULL}}, ASKS_NO_KEY},
+    {"/readyz", "get", "200 when it takes work, 503 while it loads or ends.", {{NULL, NULL}}, ASKS_NO_KEY},
+    {"/metrics", "get", "Counters and times in Prometheus' text format.", {{NULL, NULL}}, ASKS_NO_KEY},
+    {"/openapi.json", "get", "This description.", {{NULL, NULL}}, ASKS_NO_KEY},
 };
 
 static void describe_parameters(be_json *json, cJSON *operation, const described_route *route)
@@ -218,28 +222,67 @@ static void describe_parameters(be_json *json, cJSON *operation, const described
 
 static void describe_body(be_json *json, cJSON *operation)
 {
-    static const char *const types[] = {"image/png", "image/jpeg", "application/x-npy", "multipart/form-data",
-                                        "application/json"};
+    static const char bytes[] = "{\"type\":\"string\",\"format\":\"binary\"}";
+    static const struct { const char *type, *schema; } kinds[] = {
+        {"image/png", bytes}, {"image/jpeg", bytes}, {"application/x-npy", bytes},
+        {"multipart/form-data", "{\"type\":\"object\",\"required\":[\"image\"],\"properties\":{\"image\":{\"type\":\"array\","
+         "\"items\":{\"type\":\"string\",\"format\":\"binary\"}}}}"},
+        {"application/json", "{\"type\":\"object\",\"properties\":{\"image\":{\"type\":\"string\",\"format\":\"byte\"},"
+         "\"images\":{\"type\":\"array\",\"items\":{\"type\":\"string\",\"format\":\"byte\"}}},"
+         "\"additionalProperties\":false,\"minProperties\":1,\"maxProperties\":1}"},
+    };
     cJSON *body = be_json_object(json, operation, "requestBody");
     be_json_flag(json, body, "required", true);
+    be_json_text(json, body, "description", "a picture, an array of uint8 [H][W][3] or [N][H][W][3], a form with one or more "
+                 "parts named image, or base64 in JSON: image or images");
     cJSON *content = be_json_object(json, body, "content");
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        be_json_object(json, be_json_object(json, content, types[i]), "schema");
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        be_json_raw(json, be_json_object(json, content, kinds[i].type), "schema", kinds[i].schema);
 }
 
 static void describe_answers(be_json *json, cJSON *operation, const described_route *route)
 {
-    static const struct { const char *code, *meaning; } errors[] = {
-        {"400", "a parameter is wrong"}, {"401", "the key is missing or wrong"}, {"404", "an unknown subject, ROI or id"},
-        {"408", "the upload took longer than limits.deadline_ms"},
-        {"409", "maps or spread of a model without, fsaverage without an index"},
-        {"413", "a limit is exceeded"}, {"415", "an unknown kind of image"}, {"422", "a damaged image"},
-        {"503", "busy, loading or ending: try again after Retry-After"}, {"504", "the deadline passed"},
+    static const struct { const char *code, *meaning; demand from; } errors[] = {
+        {"400", "a parameter is wrong", LOOKS_UP}, {"401", "the key is missing or wrong", ASKS_FOR_A_KEY},
+        {"404", "an unknown subject, ROI or id", LOOKS_UP},
+        {"408", "the upload took longer than limits.deadline_ms", TAKES_AN_IMAGE},
+        {"409", "maps or spread of a model without, fsaverage without an index", COMPUTES},
+        {"413", "a limit is exceeded", COMPUTES}, {"415", "an unknown kind of image", TAKES_AN_IMAGE},
+        {"422", "a damaged image", TAKES_AN_IMAGE},
+        {"503", "busy, loading or ending: try again after Retry-After", ASKS_FOR_A_KEY}, {"504", "the deadline passed", COMPUTES},
     };
     cJSON *answers = be_json_object(json, operation, "responses");
     be_json_text(json, be_json_object(json, answers, "200"), "description", route->summary);
-    for (size_t i = 0; i < sizeof errors / sizeof *errors && (route->takes_image || route->parameters[0][0]); i++)
-        be_json_text(json, be_json_object(json, answers, errors[i].code), "description", errors[i].meaning);
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        if (route->demand >= errors[i].from)
+            be_json_text(json, be_json_object(json, answers, errors[i].code), "description", errors[i].meaning);
+    }
+}
+
+/* A key in either header, or none: whether one is needed is the configuration's. */
+static void describe_keys(be_json *json)
+{
+    cJSON *schemes = be_json_object(json, be_json_object(json, json->root, "components"), "securitySchemes");
+    be_json_raw(json, schemes, "bearer", "{\"type\":\"http\",\"scheme\":\"bearer\",\"description\":\"Authorization: Bearer KEY. "
+                "Needed where auth.keys_file is set.\"}");
+    be_json_raw(json, schemes, "api_key", "{\"type\":\"apiKey\",\"in\":\"header\",\"name\":\"X-API-Key\",\"description\":"
+                "\"In the place of a bearer's.\"}");
+    be_json_raw(json, json->root, "security", "[{\"bearer\":[]},{\"api_key\":[]},{}]");
+}
+
+static void describe_route(be_json *json, cJSON *paths, const described_route *route)
+{
+    cJSON *path = cJSON_GetObjectItemCaseSensitive(paths, route->path);
+    if (!path)
+        path = be_json_object(json, paths, route->path);
+    cJSON *operation = be_json_object(json, path, route->method);
+    be_json_text(json, operation, "summary", route->summary);
+    if (route->demand == ASKS_NO_KEY)
+        be_json_array(json, operation, "security");
+    describe_parameters(json, operation, route);
+    if (route->demand == TAKES_AN_IMAGE)
+        describe_body(json, operation);
+    describe_answers(json, operation, route);
 }
 
 be_status page_openapi(answer *to, be_error *error)
@@ -250,18 +293,9 @@ be_status page_openapi(answer *to, be_error *error)
     be_json_text(&json, info, "title", "brainencd");
     be_json_text(&json, info, "version", BRAINENC_VERSION);
     be_json_text(&json, be_json_object(&json, info, "license"), "name", "Apache-2.0");
+    describe_keys(&json);
     cJSON *paths = be_json_object(&json, json.root, "paths");
-    for (size_t i = 0; i < sizeof described / sizeof *described; i++) {
-        const described_route *route = &described[i];
-        cJSON *path = cJSON_GetObjectItemCaseSensitive(paths, route->path);
-        if (!path)
-            path = be_json_object(&json, paths, route->path);
-        cJSON *operation = be_json_object(&json, path, route->method);
-        be_json_text(&json, operation, "summary", route->summary);
-        describe_parameters(&json, operation, route);
-        if (route->takes_image)
-            describe_body(&json, operation);
-        describe_answers(&json, operation, route);
-    }
+    for (size_t i = 0; i < sizeof described / sizeof *described; i++)
+        describe_route(&json, paths, &described[i]);
     return end(&json, to, error);
 }

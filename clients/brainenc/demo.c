@@ -8,7 +8,9 @@
 #include "clients/brainenc/demo_results.h"
 #include "clients/brainenc/tool.h"
 #include "core/base/memory.h"
+#include "core/files/json.h"
 #include "core/files/npy.h"
+#include "core/files/tensor_file.h"
 
 static const char help[] =
     "usage: brainenc demo -o FOLDER [--full] [--readout NAME] [--layers LIST] [--runs N] [--seed N]\n\n"
@@ -237,16 +239,21 @@ static be_status write_config(const job *self)
 
 /* --- what is there already ------------------------------------------------------------------------ */
 
-/* True when the folder's subject file is a demo's. */
+/* True when the folder's subject file says that it is a demo's, in whatever format. */
 static bool holds_demo(const job *self)
 {
     char path[PATH_SIZE];
-    be_subject *subject;
+    be_tensor_file *file;
     be_error ignored;
-    if (make_path(self, path, "subj01.safetensors") != BE_OK || be_subject_open(path, BE_PRECISION_F32, &subject, &ignored) != BE_OK)
+    const char *text;
+    cJSON *root = NULL;
+    if (make_path(self, path, "subj01.safetensors") != BE_OK || be_tensor_file_open(path, &file, &ignored) != BE_OK)
         return false;
-    bool demo = be_subject_get_info(subject)->demo;
-    be_subject_close(subject);
+    if (be_value_text(be_value_get(be_tensor_file_root(file), "brainenc"), &text))
+        be_json_parse(text, strlen(text), path, &root, &ignored);
+    bool demo = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(root, "demo"));
+    cJSON_Delete(root);
+    be_tensor_file_close(file);
     return demo;
 }
 
@@ -291,7 +298,7 @@ static be_status import_models(job *self, const char *checkpoint, const be_impor
         status = make_path(self, subject, "subj01.safetensors");
     if (status != BE_OK)
         return status;
-    be_import_options options = {.data = data, .name = "subj01", .demo = true, .output = subject};
+    be_import_options options = {.data = data, .name = "subj01", .output = subject};
     if (is_ensemble(self)) {
         options.members = members;
         options.n_members = self->ensemble.n_layers * self->ensemble.runs;

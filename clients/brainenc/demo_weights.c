@@ -8,6 +8,7 @@
 
 #include "core/base/memory.h"
 #include "core/files/torch_writer.h"
+#include "core/subject/checkpoint.h"
 
 enum { PATCH = 14, PROJECTION = 64 };
 
@@ -176,7 +177,7 @@ be_status demo_write_checkpoint(const char *path, const demo_size *size, const d
 {
     collection to = {.random = random, .error = error};
     const be_torch_setting settings[] = {
-        TEXT("subj", "01"), TEXT("dataset", "random numbers"), TEXT("objective", "classification"),
+        TEXT("subj", "01"), TEXT("dataset", BE_CHECKPOINT_DEMO), TEXT("objective", "classification"),
         TEXT("backbone_arch", "dinov2_q"), TEXT("encoder_arch", "transformer"),
         {"readout_res", {.kind = BE_VALUE_TEXT, .as.text = {model->readout, strlen(model->readout)}}},
         TEXT("position_embedding", "sine"), WHOLE("enc_output_layer", model->layer), WHOLE("enc_layers", 0), WHOLE("dec_layers", 1),

@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "clients/brainenc/members_text.h"
 #include "clients/brainenc/tool.h"
@@ -68,6 +69,8 @@ static int check_request(const request *it, int argc)
         return tool_usage("--data is missing: the subject's Algonauts folder, for the ROI masks");
     if (!options->output)
         return tool_usage("-o is missing: the subject file to write");
+    if (!ends_with(options->output, ".safetensors"))
+        return tool_usage("-o: the subject file's name ends with .safetensors");
     if (options->name && !be_name_is_plain(options->name))
         return tool_usage("--name: 1 to %d printable bytes, no comma", BE_SUBJECT_NAME_SIZE - 1);
     if (!options->parcellation[BE_LEFT] != !options->parcellation_names)
@@ -117,6 +120,12 @@ static be_status find_members(const request *it, const char *checkpoint, be_resu
     return it->ensemble ? be_results_find(&options, results, error) : be_results_beside(checkpoint, results, error);
 }
 
+static bool is_folder(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
 static void tell_skipped(const char *missing)
 {
     be_error note; /* in which names are safe to print */
@@ -155,6 +164,10 @@ static int run_import(int argc, char **argv)
     int code = parse(argc, argv, &it);
     if (code != EXIT_DONE)
         return code;
+    if (!it.ensemble && is_folder(argv[optind])) {
+        be_fail(&error, BE_ERROR_UNSUPPORTED, "%s: is a folder: --ensemble takes a folder of results", argv[optind]);
+        return tool_fail(&error);
+    }
     if (find_members(&it, argv[optind], &results, &error) != BE_OK)
         return tool_fail(&error);
     for (size_t i = 0; i < results.n_skipped; i++)

@@ -1,3 +1,4 @@
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -195,13 +196,14 @@ static void tell_quality(report *to, const be_subject *subject)
     for (int h = BE_LEFT; h < BE_HEMISPHERES; h++) {
         be_quality quality;
         char ceiling[80] = "";
-        if (!be_subject_validation(subject, (be_hemisphere)h))
-            continue;
         be_quality_of(subject, (be_hemisphere)h, NULL, 0, &quality);
         if (quality.explainable > 0)
             snprintf(ceiling, sizeof ceiling, "; noise ceiling %.4f, encoding accuracy %.4f", quality.ceiling, quality.accuracy);
-        tell_format(to, keys[h], "%.4f mean validation correlation%s%s", quality.correlation,
-                    info->members > 1 ? " (estimated from the members')" : "", ceiling);
+        if (be_subject_validation(subject, (be_hemisphere)h))
+            tell_format(to, keys[h], "%.4f mean validation correlation%s%s", quality.correlation,
+                        info->members > 1 ? " (estimated from the members')" : "", ceiling);
+        else if (!isnan(quality.ceiling))
+            tell_format(to, keys[h], "noise ceiling %.4f", quality.ceiling);
     }
 }
 

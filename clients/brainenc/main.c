@@ -35,6 +35,7 @@ static int run_command(const command *it, int argc, char **argv)
     }
     char name[] = "brainenc"; /* what getopt's sentences begin with */
     argv[0] = name;
+    tool_set_command(it->name);
     return it->run(argc, argv);
 }
 

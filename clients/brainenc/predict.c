@@ -374,8 +374,8 @@ static be_status run(predict_job *self, be_error *error)
         status = finish(self, error);
     size_t kept = stream_close(self->stream);
     if (kept > 0)
-        fprintf(stderr, "brainenc: the results of %zu of %zu images are kept; the same command goes on from there\n", kept,
-                total);
+        fprintf(stderr, "brainenc: the results of %zu of %zu images are kept; the same command goes on from there%s\n", kept,
+                total, self->stopped ? " once the picture is mended, or at once with --on-error=nan" : "");
     return status;
 }
 

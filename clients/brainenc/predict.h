@@ -64,6 +64,7 @@ typedef struct predict_job {
     be_text kept;                    /* GIFTI: float32 [pictures so far][V_lh + V_rh] */
     size_t first;                    /* the next image's number */
     size_t written;                  /* predictions in the JSON so far */
+    bool stopped;                    /* by a picture that could not be read */
 } predict_job;
 
 /* Makes ready what computes, and sets the job's subjects. */

@@ -106,7 +106,8 @@ be_status predict_add_picture(predict_job *self, be_text *text, const predict_an
 
 be_status predict_note_failure(predict_job *self, be_text *text, const picture *from, be_error *error)
 {
-    if (!self->ask->skip_broken)
+    self->stopped = !self->ask->skip_broken;
+    if (self->stopped)
         return be_fail(error, from->status, "%s", from->error.message);
     progress_break(&self->bar);
     fprintf(stderr, "brainenc: %s\n", from->error.message);

@@ -28,13 +28,20 @@ int tool_fail(const be_error *error)
     }
 }
 
+static const char *running = "COMMAND";
+
+void tool_set_command(const char *name)
+{
+    running = name;
+}
+
 int tool_usage(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
     fputs("brainenc: ", stderr);
     vfprintf(stderr, format, arguments);
-    fputs(" (see `brainenc COMMAND --help`)\n", stderr);
+    fprintf(stderr, " (see `brainenc %s --help`)\n", running);
     va_end(arguments);
     return EXIT_USAGE;
 }

@@ -21,6 +21,8 @@ enum {
 
 /* Prints "brainenc: " and the sentence to stderr; returns the exit code that goes with the status. */
 int tool_fail(const be_error *error);
+/* The command that hints at --help name; the text must live on. */
+void tool_set_command(const char *name);
 /* The same for a wrong command line, with a hint at --help. */
 int tool_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

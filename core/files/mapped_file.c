@@ -13,6 +13,8 @@ static be_status map_descriptor(int descriptor, const char *path, be_mapped_file
     struct stat info;
     if (fstat(descriptor, &info) != 0)
         return be_fail(error, BE_ERROR_IO, "%s: cannot be examined: %s", path, strerror(errno));
+    if (S_ISDIR(info.st_mode))
+        return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: is a folder, not a file", path);
     if (!S_ISREG(info.st_mode))
         return be_fail(error, BE_ERROR_IO, "%s: is no regular file", path);
     if (info.st_size == 0) {

@@ -11,7 +11,8 @@ typedef struct be_mapped_file {
     size_t size;
 } be_mapped_file;
 
-/* Maps `path`. BE_ERROR_NOT_FOUND when there is none, BE_ERROR_IO when it cannot be read or is no regular file. */
+/* Maps `path`. BE_ERROR_NOT_FOUND when there is none, BE_ERROR_UNSUPPORTED when it is a folder, BE_ERROR_IO when it
+ * cannot be read or is no regular file. */
 be_status be_mapped_file_open(const char *path, be_mapped_file *file, be_error *error);
 /* Lets go of the memory of these bytes, which were read and will hardly be again; they stay readable. */
 void be_mapped_file_release(const unsigned char *bytes, size_t size);

@@ -104,31 +104,11 @@ static be_status check_link(hid_t file, const char *path, const char *part, be_e
 {
     H5L_info_t link;
     if (H5Lexists(file, part, H5P_DEFAULT) <= 0 || H5Lget_info(file, part, &link, H5P_DEFAULT) < 0)
-        return be_fail(error, BE_ERROR_NOT_FOUND, "%s: there is no '%s' in the file", path, part);
+        return BE_ERROR_NOT_FOUND; /* without a sentence: the caller's lists what there is */
     if (link.type != H5L_TYPE_HARD)
         return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: %s: is a link to another place or file, which is not followed", path,
                        part);
     return BE_OK;
-}
-
-/* From the front, so that libhdf5 never walks through a link that has not been looked at. */
-be_status be_hdf5_check_path(hid_t file, const char *path, const char *name, be_error *error)
-{
-    char *part;
-    size_t length = strlen(name);
-    be_status status = be_copy_text(&part, name, error);
-    if (status != BE_OK)
-        return status;
-    if (length == 0)
-        status = be_fail(error, BE_ERROR_NOT_FOUND, "%s: the dataset's name is empty", path);
-    for (size_t end = strspn(name, "/"); end < length && status == BE_OK; end++) {
-        end += strcspn(name + end, "/");
-        part[end] = '\0';
-        status = check_link(file, path, part, error);
-        part[end] = name[end];
-    }
-    free(part);
-    return status;
 }
 
 enum { LISTED_SIZE = 320 };
@@ -185,23 +165,66 @@ static herr_t visit(hid_t group, const char *name, const H5L_info_t *link, void 
     return 0;
 }
 
+static be_status list_all(hid_t file, const char *path, listing *all, be_error *error)
+{
+    *all = (listing){.length = 0};
+    be_status status = BE_OK;
+    if (H5Literate(file, H5_INDEX_NAME, H5_ITER_NATIVE, NULL, visit, all) < 0)
+        status = be_hdf5_fail(error, path, "its datasets cannot be listed");
+    else if (all->status != BE_OK)
+        status = be_fail_memory(error, 1, "a dataset's name");
+    if (status != BE_OK)
+        free(all->name);
+    return status;
+}
+
+static be_status fail_listing(hid_t file, const char *path, const char *part, be_error *error)
+{
+    listing all;
+    be_status status = list_all(file, path, &all, error);
+    if (status != BE_OK)
+        return status;
+    free(all.name);
+    return be_fail(error, BE_ERROR_NOT_FOUND, "%s: there is no '%s' in the file, which holds: %s%s", path, part,
+                   all.length ? all.text : "nothing", all.cut ? ", ..." : "");
+}
+
+/* From the front, so that libhdf5 never walks through a link that has not been looked at. */
+be_status be_hdf5_check_path(hid_t file, const char *path, const char *name, be_error *error)
+{
+    char *part;
+    size_t length = strlen(name);
+    be_status status = be_copy_text(&part, name, error);
+    if (status != BE_OK)
+        return status;
+    if (length == 0)
+        status = be_fail(error, BE_ERROR_NOT_FOUND, "%s: the dataset's name is empty", path);
+    for (size_t end = strspn(name, "/"); end < length && status == BE_OK; end++) {
+        end += strcspn(name + end, "/");
+        part[end] = '\0';
+        status = check_link(file, path, part, error);
+        if (status == BE_ERROR_NOT_FOUND)
+            status = fail_listing(file, path, part, error);
+        part[end] = name[end];
+    }
+    free(part);
+    return status;
+}
+
 be_status be_hdf5_choose(hid_t file, const char *path, char **name, be_error *error)
 {
-    listing all = {.length = 0};
+    listing all;
     if (H5Lexists(file, BE_HDF5_DATASET, H5P_DEFAULT) > 0)
         return be_copy_text(name, BE_HDF5_DATASET, error);
-    if (H5Literate(file, H5_INDEX_NAME, H5_ITER_NATIVE, NULL, visit, &all) < 0) {
-        free(all.name);
-        return be_hdf5_fail(error, path, "its datasets cannot be listed");
-    }
-    if (all.status != BE_OK)
-        return be_fail_memory(error, 1, "a dataset's name");
+    be_status status = list_all(file, path, &all, error);
+    if (status != BE_OK)
+        return status;
     if (all.pictures == 1) {
         *name = all.name;
         return BE_OK;
     }
     free(all.name);
     return be_fail(error, BE_ERROR_NOT_FOUND, "%s: there is no dataset '%s', nor %s of pictures (uint8 "
-                   "[pictures][height][width][3]) to take in its place; the file holds: %s%s", path, BE_HDF5_DATASET,
-                   all.pictures ? "just one" : "any", all.length ? all.text : "nothing", all.cut ? ", ..." : "");
+                   "[pictures][height][width][3]) to take in its place: --dataset names another; the file holds: %s%s", path,
+                   BE_HDF5_DATASET, all.pictures ? "just one" : "any", all.length ? all.text : "nothing", all.cut ? ", ..." : "");
 }

@@ -30,7 +30,7 @@ void be_hdf5_describe(const be_hdf5_dataset *about, char *text, size_t size);
 bool be_hdf5_is_pictures(const be_hdf5_dataset *about);
 
 /* Whether every part of the path `name` is a part of this very file: soft and external links lead elsewhere. BE_ERROR_NOT_FOUND
- * naming the part that is not there, BE_ERROR_UNSUPPORTED the one that is such a link. `path` is the file's. */
+ * naming the part that is not there and what is, BE_ERROR_UNSUPPORTED the one that is such a link. `path` is the file's. */
 be_status be_hdf5_check_path(hid_t file, const char *path, const char *name, be_error *error);
 
 /* *name is BE_HDF5_DATASET when the file has it, otherwise its one dataset of pictures at top level, as be_hdf5_images_open

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "core/base/memory.h"
 #include "core/files/npy.h"
@@ -214,12 +215,27 @@ static be_status read_hemisphere(const char *folder, const char *const *families
     return status;
 }
 
+static be_status check_folder(const char *folder, be_error *error)
+{
+    char path[PATH_SIZE];
+    struct stat info;
+    if (stat(folder, &info) != 0 || !S_ISDIR(info.st_mode))
+        return be_fail(error, BE_ERROR_NOT_FOUND, "%s: there is no such folder", folder);
+    be_status status = make_path(path, folder, ".", "", "", error);
+    if (status == BE_OK && (stat(path, &info) != 0 || !S_ISDIR(info.st_mode)))
+        status = be_fail(error, BE_ERROR_NOT_FOUND, "%s/roi_masks: there is no such folder: is that a subject's Algonauts folder?",
+                         folder);
+    return status;
+}
+
 be_status be_algonauts_read(const char *folder, const char *const *families, be_algonauts *out, be_error *error)
 {
     enum { MOST_FAMILIES = 8 };
     be_npy_mapping mappings[MOST_FAMILIES] = {0};
     be_algonauts data = {0};
-    be_status status = read_mappings(folder, families, mappings, &data.rois, error);
+    be_status status = check_folder(folder, error);
+    if (status == BE_OK)
+        status = read_mappings(folder, families, mappings, &data.rois, error);
     for (int h = BE_LEFT; h < BE_HEMISPHERES && status == BE_OK; h++)
         status = read_hemisphere(folder, families, mappings, (be_hemisphere)h, &data, error);
     for (size_t f = 0; f < MOST_FAMILIES; f++)

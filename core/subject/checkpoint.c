@@ -141,7 +141,9 @@ be_status be_checkpoint_read(const be_tensor_file *file, be_checkpoint *out, be_
     read.pre_norm = pre_norm != 0;
     read_subject(file, read.subject);
     const be_value *args = be_value_get(be_tensor_file_root(file), "args");
+    const char *dataset;
     int64_t run;
+    read.demo = be_value_text(be_value_get(args, "dataset"), &dataset) && strcmp(dataset, BE_CHECKPOINT_DEMO) == 0;
     read.run = be_value_integer(be_value_get(args, "run"), &run) && run > 0 && run < 1 << 20 ? (size_t)run : 0;
     read.dilation = read_flag(file, "dilation");
     read.return_interm = read_flag(file, "return_interm");

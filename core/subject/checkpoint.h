@@ -13,6 +13,8 @@
 enum { BE_CHECKPOINT_TEXT_SIZE = 64 };
 /* What stands before every tensor of the model in a checkpoint. */
 #define BE_CHECKPOINT_PREFIX "model."
+/* args.dataset of what `brainenc demo` writes. */
+#define BE_CHECKPOINT_DEMO "random numbers"
 
 /* Which token `dinov2_cls` means: the published program takes the first patch's. */
 typedef enum be_class_token { BE_CLASS_TOKEN_UNKNOWN, BE_CLASS_TOKEN_FIRST_PATCH, BE_CLASS_TOKEN_CLASS } be_class_token;
@@ -27,6 +29,7 @@ typedef struct be_checkpoint {
     size_t enc_output_layer, enc_layers, dec_layers, hidden_dim, nheads, run;
     size_t image_size;                      /* 0: none was set, images went in as they were */
     bool pre_norm, dilation, return_interm;
+    bool demo;                              /* args.dataset is BE_CHECKPOINT_DEMO */
     size_t channels;                        /* of the feature map, from the tensors that read it */
     bool input_projection;                  /* a 1x1 convolution from them to hidden_dim */
     size_t queries;                         /* rows of query_embed or spatial_embed; 1 for linear */

@@ -41,6 +41,7 @@ typedef struct be_import_job {
     be_algonauts data;
     const char *rois_from;     /* the folder or file that names the ROIs */
     char unverified[BE_UNVERIFIED_SIZE];
+    bool demo;                 /* a checkpoint is a demo's */
     bool narrowed;             /* matrices are stored as bfloat16 */
     be_import_tensor *model_tensors; /* [n_model_tensors], of all sources */
     size_t n_model_tensors;

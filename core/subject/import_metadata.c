@@ -120,7 +120,7 @@ be_status be_import_metadata(be_import_job *self)
     be_json json = be_json_begin();
     be_json_number(&json, json.root, "format", BE_SUBJECT_FORMAT);
     be_json_text(&json, json.root, "subject", subject_name(self));
-    be_json_flag(&json, json.root, "demo", self->options->demo);
+    be_json_flag(&json, json.root, "demo", self->demo);
     be_json_text(&json, json.root, "units", BE_SUBJECT_UNITS);
     be_json_text(&json, json.root, "terms", BE_SUBJECT_TERMS);
     add_training_set(&json, self);

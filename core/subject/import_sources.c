@@ -76,9 +76,12 @@ static be_status open_source(be_import_job *self, be_import_source *it)
         status = be_checkpoint_supported(&it->checkpoint, self->class_token, it->from.checkpoint, self->error);
     if (status == BE_OK)
         status = be_import_check_source(self, it);
-    if (!self->options->demo) /* a demo is the same on any day */
+    if (status != BE_OK)
+        return status;
+    self->demo |= it->checkpoint.demo;
+    if (!it->checkpoint.demo) /* a demo is the same on any day */
         note_date(it);
-    return status == BE_OK ? note_images(self, it) : status;
+    return note_images(self, it);
 }
 
 be_status be_import_sources(be_import_job *self)

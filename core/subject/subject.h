@@ -118,7 +118,6 @@ typedef struct be_import_options {
     const char *streams_order;       /* "rest-last", "rest-first"; NULL: not said (streams_inc then is refused) */
     const char *storage;             /* "f32", "bf16": of the weights' matrices; NULL: f32 */
     const char *class_token;         /* "first-patch", "class-token"; NULL: not said (dinov2_cls then is refused) */
-    bool demo;
     const char *output;              /* the subject file to write */
 } be_import_options;
 

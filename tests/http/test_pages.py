@@ -89,6 +89,30 @@ def test_openapi_describes_every_path(golden_daemon):
     assert named == {"subject", "rois", "output", "attention", "spread", "quality", "fit", "space", "format", "hemi"}
 
 
+def test_openapi_describes_keys_and_bodies(golden_daemon):
+    api = golden_daemon.get("/openapi.json").json()
+    schemes = api["components"]["securitySchemes"]
+    assert (schemes["bearer"]["type"], schemes["bearer"]["scheme"]) == ("http", "bearer")
+    assert [schemes["api_key"][key] for key in ("type", "in", "name")] == ["apiKey", "header", "X-API-Key"]
+    assert api["security"] == [{"bearer": []}, {"api_key": []}, {}]
+    for path, methods in api["paths"].items():
+        for about in methods.values():
+            is_open = path in ("/healthz", "/readyz", "/metrics", "/openapi.json")
+            assert about.get("security") == ([] if is_open else None)
+            assert ("401" in about["responses"]) == (not is_open)
+    for path in ("/predict", "/attention"):
+        content = api["paths"][path]["post"]["requestBody"]["content"]
+        assert set(content) == {"image/png", "image/jpeg", "application/x-npy", "multipart/form-data", "application/json"}
+        assert content["image/png"]["schema"] == {"type": "string", "format": "binary"}
+        assert set(content["multipart/form-data"]["schema"]["properties"]) == {"image"}
+        assert set(content["application/json"]["schema"]["properties"]) == {"image", "images"}
+
+
+def test_a_prediction_asked_for_with_get_is_shown_the_way(golden_daemon):
+    answer = golden_daemon.ask("GET", "/predict", status=405)
+    assert answer.headers["Allow"] == "POST" and "POST" in answer.json()["error"]["message"]
+
+
 def test_head_is_get_without_the_body(golden_daemon):
     golden_daemon.post("/predict?output=rois", picture())
     for path in ("/subjects", "/rois", "/healthz", "/readyz", "/openapi.json", "/attention?roi=FBA"):

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from support import SYSTEM, USAGE, decode_png, read_pth, read_rois, read_safetensors
+from support import DATA, DONE, SYSTEM, USAGE, decode_png, read_pth, read_rois, read_safetensors, write_safetensors
 
 VERTICES = {"lh": 1000, "rh": 1100}
 
@@ -73,10 +73,16 @@ def test_its_subject_is_the_import_of_its_checkpoint(tool, demo, tmp_path):
     tool.run("import", demo / "checkpoint.pth", "--data", demo / "algonauts/subj01", "-o", output)
     (got, got_about), (want, want_about) = read_safetensors(output), read_safetensors(demo / "subj01.safetensors")
     assert set(got) == set(want) and all(np.array_equal(got[name], want[name]) for name in want)
-    got_about, want_about = json.loads(got_about["brainenc"]), json.loads(want_about["brainenc"])
-    assert want_about.pop("demo") is True and got_about.pop("demo") is False
-    assert got_about["members"][0].pop("checkpoint_date")  # a demo is the same on any day
-    assert got_about == want_about
+    assert json.loads(want_about["brainenc"])["demo"] is True and got_about == want_about
+
+
+def test_an_import_of_its_ensemble_is_still_a_demo(tool, tmp_path):
+    folder, output = tmp_path / "demo", tmp_path / "subject.safetensors"
+    tool.run("demo", "-o", folder, "--layers", "1,3")
+    tool.run("import", "--ensemble", folder / "results", "--data", folder / "algonauts/subj01", "-o", output)
+    answer = tool.run("predict", folder / "picture.png", "--backbone", folder / "dinov2_demo_pretrain.pth", "--subject", output,
+                      "--output", "rois", "--json").json()
+    assert answer["predictions"][0]["demo"] is True
 
 
 def test_its_picture_is_one(demo):
@@ -116,13 +122,23 @@ def test_the_daemon_takes_the_configuration(tool, tmp_path):
     assert "weights: dinov2_demo_pretrain.pth" in text and "weights: subj01.safetensors" in text
 
 
-def test_a_checkpoint_is_not_imported_onto_itself(tool, tmp_path):
+def test_a_demo_of_an_older_format_is_replaced(tool, tmp_path):
     tool.run("demo", "-o", tmp_path)
-    before = (tmp_path / "checkpoint.pth").read_bytes()
-    result = tool.run("import", tmp_path / "checkpoint.pth", "--data", tmp_path / "algonauts/subj01", "-o",
-                      tmp_path / "checkpoint.pth", code=2)
-    assert "is the checkpoint itself" in result.err
-    assert (tmp_path / "checkpoint.pth").read_bytes() == before
+    path = tmp_path / "subj01.safetensors"
+    tensors, metadata = read_safetensors(path)
+    about = json.loads(metadata["brainenc"])
+    for is_demo, code in ((False, USAGE), (True, DONE)):
+        write_safetensors(path, tensors, metadata | {"brainenc": json.dumps(about | {"format": 1, "demo": is_demo})})
+        tool.run("inspect", path, code=DATA)
+        tool.run("demo", "-o", tmp_path, code=code)
+    tool.run("inspect", path)
+
+
+def test_a_checkpoint_is_not_imported_onto_itself(tool, demo, tmp_path):
+    path, before = tmp_path / "checkpoint.safetensors", (demo / "checkpoint.pth").read_bytes()
+    path.write_bytes(before)
+    result = tool.run("import", path, "--data", demo / "algonauts/subj01", "-o", path, code=USAGE)
+    assert "is the checkpoint itself" in result.err and path.read_bytes() == before
 
 
 # --- ensembles and other readouts ---------------------------------------------------------------

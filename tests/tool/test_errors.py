@@ -71,6 +71,21 @@ def test_what_is_missing_is_named(tool, model, subject, tmp_path):
         assert str(path) in tool.refuses(MISSING, "predict", path, *model)
 
 
+def test_a_folder_in_a_files_place_is_told(tool, demo, subject):
+    assert f"{demo}: is a folder" in tool.refuses(DATA, "inspect", demo)
+    assert f"{demo}: is a folder" in tool.refuses(DATA, "predict", A, "--backbone", demo, "--subject", subject)
+    assert f"{demo}: is a folder" in tool.refuses(DATA, "predict", A, "--backbone", CASE / "dinov2_small.safetensors", "--subject", demo)
+
+
+def test_two_subjects_of_one_name_are_told_how_to_differ(tool, model, subject):
+    assert "`brainenc import --name`" in tool.refuses(USAGE, "predict", A, *model, "--subject", subject)
+
+
+@pytest.mark.parametrize("command", ["predict", "import", "inspect"])
+def test_a_wrong_command_line_is_shown_the_way_to_the_commands_help(tool, command):
+    assert tool.refuses(USAGE, command).endswith(f"(see `brainenc {command} --help`)")
+
+
 def test_files_in_each_others_place_are_told_apart(tool, demo, subject):
     backbone, checkpoint = CASE / "dinov2_small.safetensors", CASE / "subj01/rois_all/checkpoint.pth"
     assert str(subject) in tool.refuses(DATA, "predict", A, "--backbone", subject, "--subject", subject)
@@ -95,7 +110,7 @@ def test_a_broken_picture_stops_the_run_and_what_came_before_is_kept(tool, demo_
     output = tmp_path / "out.npy"
     result = tool.run("predict", *pictures, *demo_model, "-o", output, "--fit", "native", code=DATA)
     assert result.lines[-1].startswith(f"brainenc: {pictures[6]}: ")
-    assert "6 of 10 images are kept" in result.lines[-2]
+    assert "6 of 10 images are kept" in result.lines[-2] and "--on-error=nan" in result.lines[-2]
     assert not output.exists()
 
     whole = write_pictures(tmp_path / "whole", 10, 28)

@@ -115,7 +115,7 @@ def test_the_only_dataset_of_pictures_is_taken(tool, small, tmp_path):
     with h5py.File(path, "a") as file:
         file["other"] = noise(4)
     sentence = tool.refuses(MISSING, "predict", path, *small)
-    assert "'imgBrick'" in sentence and "labels int64 [2]" in sentence and "group/" in sentence
+    assert "'imgBrick'" in sentence and "--dataset" in sentence and "labels int64 [2]" in sentence and "group/" in sentence
     assert "stimuli uint8 [2][28][28][3]" in sentence and "other uint8 [4][28][28][3]" in sentence
     assert len(predict(tool, tmp_path, small, path, "--dataset", "other")[0]) == 4
     with h5py.File(path, "a") as file:
@@ -128,6 +128,7 @@ def test_what_is_not_there_is_named(tool, small, tmp_path):
     for dataset in ("nowhere", "imgBrick/nowhere", "", "/"):
         sentence = tool.refuses((MISSING, DATA), "predict", path, *small, "--dataset", dataset)
         assert str(path) in sentence and dataset in sentence
+        assert "nowhere" not in dataset or "holds: imgBrick uint8 [3][28][28][3]" in sentence
     for images in ("3", "0-3", "0,1,99", "18446744073709551615"):
         sentence = tool.refuses(MISSING, "predict", path, *small, "--images", images)
         assert str(path) in sentence and "numbered 0 to 2" in sentence

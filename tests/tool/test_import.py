@@ -177,6 +177,22 @@ def test_an_unsupported_setting_is_named(tool, tmp_path, output, before, after):
     assert f"'{after}'" in refuse(tool, DATA, checkpoint, FOLDER, output)
 
 
+def test_a_folder_in_a_files_place_is_told(tool, output, tmp_path):
+    sentence = tool.refuses(DATA, "import", tmp_path, "--data", FOLDER, "-o", output)
+    assert f"{tmp_path}: is a folder" in sentence and "--ensemble" in sentence
+
+
+def test_a_data_folder_that_is_not_there_is_named(tool, output, tmp_path):
+    for path, missing in ((tmp_path / "nowhere", tmp_path / "nowhere:"), (tmp_path, tmp_path / "roi_masks:")):
+        assert f"brainenc: {missing} there is no such folder" in tool.refuses(MISSING, "import", CHECKPOINT, "--data", path, "-o", output)
+
+
+@pytest.mark.parametrize("name", ["x.pth", "safetensors"])
+def test_an_output_of_another_kind_is_refused(tool, tmp_path, name):
+    assert ".safetensors" in tool.refuses(USAGE, "import", CHECKPOINT, "--data", FOLDER, "-o", tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_missing_output_folder_is_named(tool, tmp_path):
     output = tmp_path / "nowhere/subj01.safetensors"
     assert str(output) in tool.refuses(SYSTEM, "import", CHECKPOINT, "--data", FOLDER, "-o", output)

@@ -240,6 +240,12 @@ def test_inspect_tells_ceiling_and_accuracy(tool, output, tmp_path):
         f"{scores.mean():.4f} mean validation correlation; noise ceiling {np.nanmean(ceiling):.4f}, encoding accuracy {accuracy:.4f}")
 
 
+def test_inspect_tells_the_ceiling_alone(tool, output, tmp_path):
+    import_subject(tool, output, "--ncsnr", save_pair(tmp_path, ratios_of, "n"))
+    signal = ratios_of("rh").astype(np.float64) ** 2
+    assert tool.run("inspect", output, "--json").json()["rh quality"] == f"noise ceiling {np.nanmean(signal / (signal + 1 / 3)):.4f}"
+
+
 @pytest.mark.parametrize("value", [-0.001, np.inf, -np.inf])
 def test_a_ratio_that_is_none_is_refused(tool, output, tmp_path, value):
     def damaged(side):

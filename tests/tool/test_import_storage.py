@@ -78,5 +78,5 @@ def test_tables_of_queries_and_positions_are_kept(tool, tmp_path, variant, whole
 
 
 def test_another_type_is_refused(tool, tmp_path):
-    sentence = tool.refuses(USAGE, "import", CHECKPOINT, "--data", FOLDER, "-o", tmp_path / "x", "--storage", "f16")
+    sentence = tool.refuses(USAGE, "import", CHECKPOINT, "--data", FOLDER, "-o", tmp_path / "x.safetensors", "--storage", "f16")
     assert "'f16' is none of: f32, bf16" in sentence and not (tmp_path / "x").exists()

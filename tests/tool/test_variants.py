@@ -72,7 +72,7 @@ def test_the_maps_of_spatial_feature_are_the_learned_ones(tool, tmp_path):
 
 def test_a_learned_position_without_its_table_is_refused(tool, tmp_path):
     checkpoint = GOLDEN / "variants/pos_learned/checkpoint.pth"  # as the published program saves it
-    assert "row_embed.weight" in tool.run("import", checkpoint, "--data", SUBJ01, "-o", tmp_path / "out", code=DATA).err
+    assert "row_embed.weight" in tool.run("import", checkpoint, "--data", SUBJ01, "-o", tmp_path / "out.safetensors", code=DATA).err
 
 
 def test_a_model_without_maps_says_so(tool, tmp_path):

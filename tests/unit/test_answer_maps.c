@@ -117,13 +117,14 @@ static void test_ids(void **state)
 static void test_demo(void **state)
 {
     answered it = *(answered *)*state;
-    char checkpoint[1024], data[1024], output[1024];
-    be_error error;
-    snprintf(checkpoint, sizeof checkpoint, "%s", golden(GOLDEN_CHECKPOINT));
-    snprintf(data, sizeof data, "%s", golden(GOLDEN_DATA));
-    snprintf(output, sizeof output, "%s", scratch("demo.safetensors"));
-    be_import_options options = {.checkpoint = checkpoint, .data = data, .demo = true, .output = output};
-    assert_ok(be_subject_import(&options, &error), &error);
+    static const char real[] = "\\\"demo\\\":false", random[] = "\\\"demo\\\":true ";
+    size_t size;
+    import_golden(GOLDEN_CHECKPOINT, "demo.safetensors");
+    unsigned char *bytes = read_bytes(scratch("demo.safetensors"), &size), *mark = memmem(bytes, size, real, sizeof real - 1);
+    assert_non_null(mark);
+    memcpy(mark, random, sizeof random - 1);
+    write_bytes(scratch("demo.safetensors"), bytes, size);
+    free(bytes);
     it.model = open_model(GOLDEN_BACKBONE, 0, "demo.safetensors");
     cJSON *root = answer(&it, &it.output, &(be_answer_options){0}, NULL);
     assert_true(cJSON_IsTrue(get(root, "demo")));

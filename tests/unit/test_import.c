@@ -75,11 +75,11 @@ static void refuse(const char *name, const be_value *value, be_status status, co
 }
 
 /* Imports a checkpoint that must be good and opens the result. */
-static be_subject *accept(const char *checkpoint, const char *name, bool demo)
+static be_subject *accept(const char *checkpoint, const char *name)
 {
     be_subject *subject = NULL;
     be_error error;
-    be_import_options options = {.checkpoint = checkpoint, .data = golden(GOLDEN_DATA), .name = name, .demo = demo,
+    be_import_options options = {.checkpoint = checkpoint, .data = golden(GOLDEN_DATA), .name = name,
                                  .output = scratch("accepted.safetensors")};
     assert_ok(be_subject_import(&options, &error), &error);
     assert_ok(be_subject_open(scratch("accepted.safetensors"), BE_PRECISION_F32, &subject, &error), &error);
@@ -91,7 +91,7 @@ static be_subject *accept(const char *checkpoint, const char *name, bool demo)
 static void test_accepted(void **state)
 {
     (void)state;
-    be_subject *subject = accept(write_checkpoint(NULL, NULL), NULL, false);
+    be_subject *subject = accept(write_checkpoint(NULL, NULL), NULL);
     const be_subject_info *info = be_subject_get_info(subject);
     assert_string_equal(info->name, "subj01");
     assert_false(info->demo || info->member[0].has_validation);
@@ -109,34 +109,37 @@ static void test_accepted_settings(void **state)
 {
     (void)state;
     const be_value layer = INTEGER(3), size = INTEGER(224), heads = INTEGER(8), score = FLOAT(0.25), number = INTEGER(1), seven = INTEGER(7),
-                   path = TEXT("../x");
-    be_subject *subject = accept(write_checkpoint("enc_output_layer", &layer), "monkey 1", true);
+                   path = TEXT("../x"), dataset = TEXT("random numbers");
+    be_subject *subject = accept(write_checkpoint("enc_output_layer", &layer), "monkey 1");
     assert_int_equal(be_subject_get_info(subject)->member[0].tap.layer, 3);
     assert_string_equal(be_subject_get_info(subject)->name, "monkey 1");
+    assert_false(be_subject_get_info(subject)->demo);
+    be_subject_close(subject);
+    subject = accept(write_checkpoint("dataset", &dataset), NULL);
     assert_true(be_subject_get_info(subject)->demo);
     be_subject_close(subject);
-    subject = accept(write_checkpoint("image_size", &size), NULL, false);
+    subject = accept(write_checkpoint("image_size", &size), NULL);
     assert_int_equal(be_subject_get_info(subject)->image_size, 224);
     be_subject_close(subject);
-    subject = accept(write_checkpoint("image_size", &none), NULL, false);
+    subject = accept(write_checkpoint("image_size", &none), NULL);
     assert_int_equal(be_subject_get_info(subject)->image_size, BE_DEFAULT_IMAGE_SIZE);
     be_subject_close(subject);
-    subject = accept(write_checkpoint("nheads", &heads), NULL, false);
+    subject = accept(write_checkpoint("nheads", &heads), NULL);
     assert_non_null(strstr(be_subject_get_info(subject)->unverified, "nheads 8"));
     be_subject_close(subject);
-    subject = accept(write_checkpoint("val_perf", &score), NULL, false);
+    subject = accept(write_checkpoint("val_perf", &score), NULL);
     assert_true(be_subject_get_info(subject)->member[0].has_validation && be_subject_get_info(subject)->member[0].validation == 0.25);
     be_subject_close(subject);
-    subject = accept(write_checkpoint("pre_norm", &yes), NULL, false);
+    subject = accept(write_checkpoint("pre_norm", &yes), NULL);
     be_subject_close(subject);
-    subject = accept(write_checkpoint("subj", &number), NULL, false);
+    subject = accept(write_checkpoint("subj", &number), NULL);
     assert_string_equal(be_subject_get_info(subject)->name, "subj01");
     be_subject_close(subject);
     refuse("subj", &seven, BE_ERROR_FORMAT, "was trained on subject 7"); /* the folder is called subj01 */
-    subject = accept(write_checkpoint("subj", &path), NULL, false);
+    subject = accept(write_checkpoint("subj", &path), NULL);
     assert_string_equal(be_subject_get_info(subject)->name, "subject");
     be_subject_close(subject);
-    subject = accept(write_checkpoint("subj", NULL), NULL, false);
+    subject = accept(write_checkpoint("subj", NULL), NULL);
     assert_string_equal(be_subject_get_info(subject)->name, "subject");
     be_subject_close(subject);
 }
@@ -204,7 +207,7 @@ static void test_missing_tensors(void **state)
         snprintf(part, sizeof part, "'model.%s'", name);
         all.tensors[i].name = "transformer.something_else";
         if (unused)
-            be_subject_close(accept(write_checkpoint(NULL, NULL), NULL, false));
+            be_subject_close(accept(write_checkpoint(NULL, NULL), NULL));
         else
             refuse(NULL, NULL, BE_ERROR_FORMAT, part);
         all.tensors[i].name = name;

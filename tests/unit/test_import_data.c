@@ -90,7 +90,9 @@ static void test_missing_files(void **state)
         refuse(names[i], BE_ERROR_NOT_FOUND, "there is no such file");
         restore(names[i]);
     }
-    refuse_import(golden(GOLDEN_CHECKPOINT), "/nowhere", BE_ERROR_NOT_FOUND, "/nowhere/roi_masks/");
+    refuse_import(golden(GOLDEN_CHECKPOINT), "/nowhere", BE_ERROR_NOT_FOUND, "/nowhere: there is no such folder");
+    refuse_import(golden(GOLDEN_CHECKPOINT), golden("dinov2_q_rois"), BE_ERROR_NOT_FOUND,
+                  "dinov2_q_rois/roi_masks: there is no such folder");
 }
 
 static void test_cut_files(void **state)

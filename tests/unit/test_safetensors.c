@@ -327,7 +327,7 @@ static void test_what_is_no_tensor_file(void **state)
     assert_refused(golden("corrupt/valid_reference.npy"), BE_ERROR_FORMAT, "is neither safetensors nor");
     assert_refused(golden("corrupt/empty.pth"), BE_ERROR_FORMAT, "is empty");
     assert_refused(scratch("none"), BE_ERROR_NOT_FOUND, "no such file");
-    assert_refused("/", BE_ERROR_IO, "is no regular file");
+    assert_refused("/", BE_ERROR_UNSUPPORTED, "is a folder");
 }
 
 static void test_names_are_found_among_many(void **state)
