@@ -13,7 +13,7 @@ static const char help[] =
     "shapes, in turn with it: one image on all threads, and a stream of images, one a thread. Medians of the rounds.\n\n"
     COMPUTE_HELP
     "  --demo FOLDER       what `brainenc demo --full -o FOLDER` wrote\n"
-    "  --against FOLDER    another demo: one image of it, in turn with this one's, and the ratio\n"
+    "  --against FOLDER    another demo, or the same, in f32: one image of it, in turn with this one's, and the ratio\n"
     "  --rounds N          default 5\n"
     "  --json              one JSON object\n\n"
     "example: brainenc demo --full -o full && brainenc bench --demo full\n";
@@ -93,17 +93,19 @@ static long peak_resident(void)
     return kilobytes;
 }
 
-/* Bytes of weights that the model holds: the backbone's and each member's of each subject. */
+/* Bytes of weights that the model holds, near enough: the backbone's and each member's of each subject. Vectors and tables are
+ * float32 in any precision. */
 static double weight_bytes(const be_model *model)
 {
-    double bytes = (double)sizeof(float) * (double)be_model_backbone(model)->parameters;
+    size_t number = be_model_precision(model) == BE_PRECISION_BF16 ? sizeof(uint16_t) : sizeof(float); /* bf16x3 holds two halves */
+    double bytes = (double)number * (double)be_model_backbone(model)->parameters;
     for (size_t s = 0; s < be_model_subjects(model); s++) {
         const be_subject *subject = be_model_subject(model, s);
         const be_subject_info *info = be_subject_get_info(subject);
         for (size_t m = 0; m < info->members; m++) {
             size_t width = info->channels, hidden = be_encoder_get_info(be_subject_encoder(subject, m))->hidden;
-            size_t floats = 3 * width * width + 2 * width * hidden + info->queries * width;
-            bytes += (double)(floats * sizeof(float) + be_readout_bytes(be_subject_readout(subject, m)));
+            size_t matrices = 3 * width * width + 2 * width * hidden, tables = info->queries * width;
+            bytes += (double)(matrices * number + tables * sizeof(float) + be_readout_bytes(be_subject_readout(subject, m)));
         }
     }
     return bytes;
@@ -233,7 +235,8 @@ static void print_lines(const job *self)
 {
     const be_backbone_info *backbone = be_model_backbone(self->engine.model);
     double operations = bare_operations(self->bare), bytes = weight_bytes(self->engine.model);
-    printf("%s, %zu x %zu tokens, %zu subject(s), %zu threads, %s kernels, medians of %zu rounds\n", backbone->name,
+    printf("%s, %s, %zu x %zu tokens, %zu subject(s), %zu threads, %s kernels, medians of %zu rounds\n", backbone->name,
+           be_precision_name(be_model_precision(self->engine.model)),
            self->picture.about.rows, self->picture.about.columns, be_model_subjects(self->engine.model),
            be_session_threads(self->engine.session), be_session_isa(self->engine.session), self->rounds);
     printf("load (warm disk)  %8.2f s\n", self->load_seconds);
@@ -258,8 +261,9 @@ static void print_lines(const job *self)
 
 static void print_json(const job *self)
 {
-    printf("{\"backbone\":\"%s\",\"grid\":[%zu,%zu],\"threads\":%zu,\"isa\":\"%s\",\"rounds\":%zu,\"load_s\":%.3f,"
+    printf("{\"backbone\":\"%s\",\"precision\":\"%s\",\"grid\":[%zu,%zu],\"threads\":%zu,\"isa\":\"%s\",\"rounds\":%zu,\"load_s\":%.3f,"
            "\"resident_bytes\":%ld,\"weight_bytes\":%.0f,\"decode_ms\":%.3f,\"gflop\":%.3f,\"one\":{", be_model_backbone(self->engine.model)->name,
+           be_precision_name(be_model_precision(self->engine.model)),
            self->picture.about.rows, self->picture.about.columns, be_session_threads(self->engine.session),
            be_session_isa(self->engine.session), self->rounds, self->load_seconds, self->resident_kb * 1024, weight_bytes(self->engine.model),
            self->picture.decode_ms, 1e-9 * bare_operations(self->bare));
