@@ -199,4 +199,4 @@ def test_what_computes_a_subject(golden_daemon):
     assert [one["backbone_heads"] for one in subjects] == [12, 2] and [one["backbone_unverified"] for one in subjects] == ["", ""]
     assert [one["backbone_activation"] for one in subjects] == ["gelu", "gelu"]
     version = TOOL.run("--version").out.decode().strip()
-    assert {one["version"] for one in subjects} == {version} and {one["isa"] for one in subjects} <= {"avx512", "avx2", "generic"}
+    assert {one["version"] for one in subjects} == {version} and {one["isa"] for one in subjects} <= {"amx", "avx512bf16", "avx512", "avx2", "generic"}
