@@ -262,15 +262,18 @@ static void print_lines(const job *self)
 static void print_json(const job *self)
 {
     printf("{\"backbone\":\"%s\",\"precision\":\"%s\",\"grid\":[%zu,%zu],\"threads\":%zu,\"isa\":\"%s\",\"rounds\":%zu,\"load_s\":%.3f,"
-           "\"resident_bytes\":%ld,\"weight_bytes\":%.0f,\"decode_ms\":%.3f,\"gflop\":%.3f,\"one\":{", be_model_backbone(self->engine.model)->name,
+           "\"resident_bytes\":%ld,\"weight_bytes\":%.0f,\"decode_ms\":%.3f,\"gflop\":%.3f,\"one\":{",
+           be_model_backbone(self->engine.model)->name,
            be_precision_name(be_model_precision(self->engine.model)),
            self->picture.about.rows, self->picture.about.columns, be_session_threads(self->engine.session),
-           be_session_isa(self->engine.session), self->rounds, self->load_seconds, self->resident_kb * 1024, weight_bytes(self->engine.model),
+           be_session_isa(self->engine.session), self->rounds, self->load_seconds, self->resident_kb * 1024,
+           weight_bytes(self->engine.model),
            self->picture.decode_ms, 1e-9 * bare_operations(self->bare));
     for (int stage = 0; stage < BE_STAGES; stage++)
         printf("\"%s_ms\":%.3f,", be_stage_name((be_stage)stage), 1e3 * median(&self->stages[stage]));
     if (self->rival.one.count > 0)
-        printf("\"against_ms\":%.3f,\"against_ratio\":%.4f,", 1e3 * median(&self->rival.one), median(&self->one) / median(&self->rival.one));
+        printf("\"against_ms\":%.3f,\"against_ratio\":%.4f,", 1e3 * median(&self->rival.one),
+               median(&self->one) / median(&self->rival.one));
     printf("\"whole_ms\":%.3f,\"bare_ms\":%.3f,\"ratio\":%.4f},", 1e3 * median(&self->one), 1e3 * median(&self->one_bare),
            median(&self->one) / median(&self->one_bare));
     printf("\"stream\":{\"images\":%zu,\"image_ms\":%.3f,\"bare_ms\":%.3f,\"ratio\":%.4f}}\n", self->n_stream,
@@ -311,7 +314,8 @@ static int parse(int argc, char **argv, job *self)
 {
     enum { OPTION_DEMO = 256, OPTION_AGAINST, OPTION_ROUNDS, OPTION_JSON };
     static const struct option own[] = {
-        {"demo", required_argument, NULL, OPTION_DEMO}, {"against", required_argument, NULL, OPTION_AGAINST}, {"rounds", required_argument, NULL, OPTION_ROUNDS},
+        {"demo", required_argument, NULL, OPTION_DEMO}, {"against", required_argument, NULL, OPTION_AGAINST},
+        {"rounds", required_argument, NULL, OPTION_ROUNDS},
         {"json", no_argument, NULL, OPTION_JSON}, {NULL, 0, NULL, 0},
     };
     struct option all[N_COMPUTE_OPTIONS + sizeof own / sizeof *own];

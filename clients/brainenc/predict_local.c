@@ -82,7 +82,8 @@ static void describe_subjects(const predict_local *self, predict_job *job)
         job->subjects[s] = (predict_subject){
             .info = surface.info, .fsaverage = {surface.fsaverage[BE_LEFT], surface.fsaverage[BE_RIGHT]},
             .backbone_hash = be_model_backbone_hash(model), .backbone_unverified = backbone->unverified,
-            .isa = be_session_isa(self->engine.session), .precision = be_precision_name(be_model_precision(self->engine.model)), .version = "brainenc " BRAINENC_VERSION,
+            .isa = be_session_isa(self->engine.session), .precision = be_precision_name(be_model_precision(self->engine.model)),
+            .version = "brainenc " BRAINENC_VERSION,
             .backbone_heads = backbone->heads, .backbone_activation = be_activation_name(backbone->activation)};
     }
 }

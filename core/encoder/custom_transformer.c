@@ -117,7 +117,8 @@ static be_status load(be_tensor_file *file, const char *prefix, const be_encoder
     model->base.settings = *settings;
     model->base.info = (be_encoder_info){.queries = settings->queries, .width = settings->width, .heads = HEADS,
                                          .hidden = hidden->shape[0], .dynamic = true};
-    model->decoder = (decoder){.width = settings->width, .heads = HEADS, .hidden = hidden->shape[0], .n_layers = 1, .precision = settings->precision,
+    model->decoder = (decoder){.width = settings->width, .heads = HEADS, .hidden = hidden->shape[0], .n_layers = 1,
+                               .precision = settings->precision,
                                .pre_norm = true, .layers = &model->layer};
     status = be_load_weights(file, prefix, settings->precision, visit_weights, model, &model->weights, error);
     if (status == BE_OK)

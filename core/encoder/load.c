@@ -126,8 +126,8 @@ float *be_part_of(float *values, size_t offset)
     return values ? values + offset : NULL;
 }
 
-be_status be_load_weights(be_tensor_file *file, const char *prefix, be_precision precision, void (*visit)(be_weight_walk *walk, void *model), void *model,
-                          be_arena *arena, be_error *error)
+be_status be_load_weights(be_tensor_file *file, const char *prefix, be_precision precision,
+                          void (*visit)(be_weight_walk *walk, void *model), void *model, be_arena *arena, be_error *error)
 {
     be_weight_walk walk = {.file = file, .prefix = prefix, .arena = arena, .precision = precision, .error = error};
     visit(&walk, model);

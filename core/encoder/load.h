@@ -48,7 +48,7 @@ float *be_part_of(float *values, size_t offset);
 
 /* Lets `visit`, which calls be_walk_tensor for each tensor of `model`, go through them, and in between creates *arena, a zeroed one.
  * It is to be released with be_arena_destroy, on an error too. */
-be_status be_load_weights(be_tensor_file *file, const char *prefix, be_precision precision, void (*visit)(be_weight_walk *walk, void *model), void *model,
-                          be_arena *arena, be_error *error);
+be_status be_load_weights(be_tensor_file *file, const char *prefix, be_precision precision,
+                          void (*visit)(be_weight_walk *walk, void *model), void *model, be_arena *arena, be_error *error);
 
 #endif

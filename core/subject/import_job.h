@@ -1,7 +1,7 @@
 /* An import while it works: what the files that do its steps share; for this folder only.
  *
- * The steps, in order: sources (import_sources.c, import_checks.c, import_anatomy.c), scores (import_scores.c), tensors (import_tensors.c), metadata
- * (import_metadata.c), writing (import.c, which also frees everything).
+ * The steps, in order: sources (import_sources.c, import_checks.c, import_anatomy.c), scores (import_scores.c), tensors
+ * (import_tensors.c), metadata (import_metadata.c), writing (import.c, which also frees everything).
  */
 #ifndef BRAINENC_SUBJECT_IMPORT_JOB_H
 #define BRAINENC_SUBJECT_IMPORT_JOB_H

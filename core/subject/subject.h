@@ -65,8 +65,8 @@ typedef struct be_subject_info {
 
 typedef struct be_subject be_subject;
 
-/* Opens a subject file, whose transformers' products will be in `precision`. BE_ERROR_UNSUPPORTED when it is another kind of file or a newer version's, BE_ERROR_FORMAT naming
- * the field or tensor at fault. */
+/* Opens a subject file, whose transformers' products will be in `precision`. BE_ERROR_UNSUPPORTED when it is another kind of
+ * file or a newer version's, BE_ERROR_FORMAT naming the field or tensor at fault. */
 be_status be_subject_open(const char *path, be_precision precision, be_subject **subject, be_error *error);
 /* The same, and the same checks, for a subject that is not to be computed with: its members are loaded one after the other and let
  * go again, so that a large ensemble takes the memory of one. It has no encoders and readouts. */
