@@ -103,8 +103,9 @@ static void use_fresh(daemon_state *self)
     results_clear(self->held); /* what they are of is no longer served */
     for (size_t i = 0; i < engine_subjects(self->fresh->engine); i++) {
         const engine_subject *subject = engine_subject_at(self->fresh->engine, i);
-        log_note("serves %s (%s, f32) with weights %.12s", subject->name,
-                 be_model_backbone(engine_model(self->fresh->engine, subject->model))->name,
+        const be_model *model = engine_model(self->fresh->engine, subject->model);
+        log_note("serves %s (%s, %s by %s) with weights %.12s", subject->name, be_model_backbone(model)->name,
+                 be_precision_name(be_model_precision(model)), be_session_isa(engine_session(self->fresh->engine, subject->model)),
                  engine_subject_info(self->fresh->engine, i)->weights_hash);
     }
 }

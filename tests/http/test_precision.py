@@ -1,0 +1,46 @@
+"""compute.precision: answers, subjects, ids and the log say which it is; the client's results are those of a local run in it."""
+import numpy as np
+import pytest
+
+from support import CASE, tool_support
+from test_reload import reload
+
+A = CASE / "images/a_425.png"
+
+
+@pytest.mark.parametrize("precision", ["bf16", "bf16x3", "f32"])
+def test_it_is_served_and_told(start, precision):
+    daemon = start(compute={"precision": precision})
+    daemon.wait_line(rf"serves subj01 \(.*, {precision} by \w+\)")
+    answer = daemon.post("/predict?output=rois", A.read_bytes()).json()
+    (subject,) = daemon.get("/subjects").json()["subjects"]
+    assert answer["model"]["precision"] == subject["precision"] == precision
+
+
+def test_auto_is_one_of_them(start):
+    daemon = start(compute={"precision": "auto"})
+    assert daemon.post("/predict?output=rois", A.read_bytes()).json()["model"]["precision"] in ("f32", "bf16")
+
+
+def test_the_same_bits_as_the_tool(start, demo_model, tmp_path):
+    daemon = start(compute={"precision": "bf16"})
+    tool = tool_support.Tool()
+    tool.run("predict", A, *demo_model, "--precision", "bf16", "-o", tmp_path / "found.npy")
+    found, whole = daemon.post("/predict?format=npy", A.read_bytes()).array(), np.load(tmp_path / "found.npy")
+    assert np.array_equal(found, whole)
+    tool.run("predict", A, *demo_model, "-o", tmp_path / "f32.npy")
+    assert not np.array_equal(found, np.load(tmp_path / "f32.npy"))
+
+
+def test_another_precision_is_another_id(start):
+    ids = {start(compute={"precision": it}).post("/predict?output=rois", A.read_bytes()).json()["id"] for it in ("f32", "bf16")}
+    assert len(ids) == 2
+
+
+def test_a_reload_changes_it(start):
+    daemon = start(compute={"precision": "f32"})
+    before = daemon.post("/predict?output=rois", A.read_bytes()).json()
+    daemon.configure(daemon.settings | {"compute": {"precision": "bf16"}})
+    reload(daemon, "good")
+    after = daemon.post("/predict?output=rois", A.read_bytes()).json()
+    assert (before["model"]["precision"], after["model"]["precision"]) == ("f32", "bf16") and before["id"] != after["id"]
