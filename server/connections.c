@@ -65,15 +65,25 @@ static void append(connections *self, open_connection *it)
     it->since = be_clock();
 }
 
+/* Whether a request has come that the HTTP library had no time to read yet. */
+static bool is_heard(const open_connection *it)
+{
+    char byte;
+    return recv(it->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 /* Closes idle ones; not those that had no time yet to say anything. The HTTP library sees the end of the stream. */
 static void make_room(connections *self)
 {
     double before = be_clock() - shortest_idleness;
-    while (self->count > self->limit && self->first && self->first->since < before) {
-        open_connection *oldest = self->first;
-        take_out(self, oldest);
-        shutdown(oldest->socket, SHUT_RDWR);
-        oldest->socket = -1;
+    open_connection *next;
+    for (open_connection *it = self->first; it && self->count > self->limit && it->since < before; it = next) {
+        next = it->after;
+        if (is_heard(it))
+            continue;
+        take_out(self, it);
+        shutdown(it->socket, SHUT_RDWR);
+        it->socket = -1;
         self->count--;
     }
 }
