@@ -17,9 +17,9 @@ def test_it_is_served_and_told(start, precision):
     assert answer["model"]["precision"] == subject["precision"] == precision
 
 
-def test_auto_is_one_of_them(start):
-    daemon = start(compute={"precision": "auto"})
-    assert daemon.post("/predict?output=rois", A.read_bytes()).json()["model"]["precision"] in ("f32", "bf16")
+def test_auto_is_bf16_where_amx_runs(start):
+    (subject,) = start(compute={"precision": "auto"}).get("/subjects").json()["subjects"]
+    assert subject["precision"] == ("bf16" if subject["isa"] == "amx" else "f32")
 
 
 def test_the_same_bits_as_the_tool(start, demo_model, tmp_path):
