@@ -169,7 +169,6 @@ typedef struct group {
     be_output *outputs;     /* [count * subjects of the model] */
     be_timing *timings;     /* [count] */
     request_image **images; /* [count] */
-    request **owners;       /* [count] */
     size_t count;
 } group;
 
@@ -187,12 +186,12 @@ static bool reads_model(const request *it, const engine *served, size_t model)
 static be_status make_group(group *to, size_t images, size_t subjects, be_error *error)
 {
     const size_t sizes[] = {images * sizeof *to->inputs, images * subjects * sizeof *to->outputs, images * sizeof *to->timings,
-                            images * sizeof *to->images, images * sizeof *to->owners};
+                            images * sizeof *to->images};
     void *arrays[sizeof sizes / sizeof *sizes] = {NULL};
     be_status status = BE_OK;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes && status == BE_OK; i++)
         status = be_allocate(&arrays[i], sizes[i], 1, "a batch", error);
-    *to = (group){.inputs = arrays[0], .outputs = arrays[1], .timings = arrays[2], .images = arrays[3], .owners = arrays[4]};
+    *to = (group){.inputs = arrays[0], .outputs = arrays[1], .timings = arrays[2], .images = arrays[3]};
     return status;
 }
 
@@ -202,7 +201,6 @@ static void free_group(group *it)
     free(it->outputs);
     free(it->timings);
     free(it->images);
-    free(it->owners);
 }
 
 static void add_images(group *to, request *it, size_t model, size_t subjects)
@@ -210,7 +208,6 @@ static void add_images(group *to, request *it, size_t model, size_t subjects)
     for (size_t i = 0; i < it->n_images; i++, to->count++) {
         to->inputs[to->count] = it->images[i].input;
         to->images[to->count] = &it->images[i];
-        to->owners[to->count] = it;
         for (size_t s = 0; s < it->query.n_subjects; s++) {
             const engine_subject *subject = engine_subject_at(it->engine, it->query.subjects[s]);
             if (subject->model == model)

@@ -6,6 +6,21 @@
 #include "core/files/npy.h"
 #include "server/reply_gifti.h"
 
+/* Makes a text the answer when it was written well, and frees it otherwise. */
+static be_status give_text(request *it, be_text *text, const char *type, be_status status, be_error *error)
+{
+    if (status == BE_OK)
+        status = be_text_finish(text, error);
+    if (status != BE_OK) {
+        free(text->bytes);
+        return status;
+    }
+    it->answer.bytes = text->bytes;
+    it->answer.size = text->length;
+    it->answer.type = type;
+    return BE_OK;
+}
+
 /* --- JSON ----------------------------------------------------------------------------------------- */
 
 static be_status predict_json(const request *it, const request_image *image, size_t place, char **text, be_error *error)
@@ -56,16 +71,7 @@ static be_status write_json(request *it, be_error *error)
         }
     }
     be_text_add(&text, several ? "]}\n" : "\n");
-    if (status == BE_OK)
-        status = be_text_finish(&text, error);
-    if (status != BE_OK) {
-        free(text.bytes);
-        return status;
-    }
-    it->answer.bytes = text.bytes;
-    it->answer.size = text.length;
-    it->answer.type = "application/json";
-    return BE_OK;
+    return give_text(it, &text, "application/json", status, error);
 }
 
 /* --- files ---------------------------------------------------------------------------------------- */
@@ -99,19 +105,13 @@ static be_status write_vertices(request *it, be_error *error)
     if (status == BE_OK) {
         be_text_add_bytes(&file, header, length);
         add_rows(it, columns, &file);
-        status = be_text_finish(&file, error);
     }
     be_columns_free(&columns[BE_LEFT]);
     be_columns_free(&columns[BE_RIGHT]);
-    if (status != BE_OK) {
-        free(file.bytes);
-        return status;
-    }
-    it->answer.bytes = file.bytes;
-    it->answer.size = file.length;
-    it->answer.type = "application/x-npy";
-    snprintf(it->answer.split, sizeof it->answer.split, "lh=%zu,rh=%zu", counts[BE_LEFT], counts[BE_RIGHT]);
-    return BE_OK;
+    status = give_text(it, &file, "application/x-npy", status, error);
+    if (status == BE_OK)
+        snprintf(it->answer.split, sizeof it->answer.split, "lh=%zu,rh=%zu", counts[BE_LEFT], counts[BE_RIGHT]);
+    return status;
 }
 
 /* Maps of the one image and subject as a file. */

@@ -12,13 +12,6 @@ void be_answer_add_raw(be_json *json, cJSON *to, const char *key, be_text *text)
     free(text->bytes);
 }
 
-void be_answer_add_floats(be_json *json, cJSON *to, const char *key, const float *values, size_t count)
-{
-    be_text text = {0};
-    be_text_add_floats(&text, values, count);
-    be_answer_add_raw(json, to, key, &text);
-}
-
 void be_answer_add_pair(be_json *json, cJSON *to, const char *key, size_t first, size_t second)
 {
     cJSON *pair = be_json_array(json, to, key);

@@ -7,8 +7,7 @@
 
 /* Adds a text that is JSON, and frees its bytes. */
 void be_answer_add_raw(be_json *json, cJSON *to, const char *key, be_text *text);
-/* "key": [a, b, ...], and "key": [first, second]. */
-void be_answer_add_floats(be_json *json, cJSON *to, const char *key, const float *values, size_t count);
+/* "key": [first, second]. */
 void be_answer_add_pair(be_json *json, cJSON *to, const char *key, size_t first, size_t second);
 /* A hemisphere's `values` laid out in the columns of an answer; null when they are NULL. */
 void be_answer_add_column(be_json *json, cJSON *to, const char *key, const be_columns *columns, const float *values);
