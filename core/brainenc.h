@@ -36,7 +36,8 @@ typedef struct be_model be_model;
 
 typedef struct be_model_options {
     const char *backbone;                /* the backbone's weights file */
-    be_backbone_options backbone_options; /* its precision is that of all products with the model's weights */
+    be_backbone_options backbone_options;
+    be_precision precision;              /* of the products with the weights; that of backbone_options does not count */
     const char *const *subjects;         /* [n_subjects]: subject files, all read from this backbone */
     size_t n_subjects;                   /* at least 1 */
     const char *const *names;            /* [n_subjects]: what the subjects are called; NULL: as their files say */

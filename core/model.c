@@ -283,11 +283,13 @@ be_status be_model_open(const be_model_options *options, be_model **out, be_erro
     if (status != BE_OK)
         return status;
     be_model *model = memory;
-    model->precision = options->backbone_options.precision;
+    be_backbone_options backbone = options->backbone_options;
+    backbone.precision = options->precision;
+    model->precision = options->precision;
     pthread_mutex_init(&model->lock, NULL);
     status = open_subjects(model, options, error);
     if (status == BE_OK)
-        status = be_backbone_open(options->backbone, &options->backbone_options, model->taps, model->n_taps, &model->backbone,
+        status = be_backbone_open(options->backbone, &backbone, model->taps, model->n_taps, &model->backbone,
                                   error);
     if (status == BE_OK)
         status = check_subjects(model, options, error);

@@ -42,7 +42,7 @@ static be_status open_model(engine *self, const config *from, size_t backbone, b
             .backbone_options = {.heads = source->heads, .activation = source->activation, .kind = source->kind},
         };
         be_session_options session = {.threads = from->threads, .tokens = from->tokens, .isa = from->isa};
-        status = be_isa_precision(from->precision, from->isa, &options.backbone_options.precision, error);
+        status = be_isa_precision(from->precision, from->isa, &options.precision, error);
         if (status == BE_OK)
             status = be_model_open(&options, &self->models[self->n_models], error);
         if (status == BE_OK)

@@ -150,7 +150,7 @@ be_status open_engine(const compute_options *options, engine *it, be_error *erro
                               .backbone_options = {.heads = options->heads, .activation = options->activation},
                               .subjects = options->subjects, .n_subjects = options->n_subjects};
     be_session_options session = {.threads = options->threads, .tokens = options->tokens, .isa = options->isa};
-    be_status status = be_isa_precision(options->precision, options->isa, &model.backbone_options.precision, error);
+    be_status status = be_isa_precision(options->precision, options->isa, &model.precision, error);
     if (status == BE_OK)
         status = be_model_open(&model, &it->model, error);
     if (status != BE_OK)
