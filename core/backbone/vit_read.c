@@ -105,10 +105,9 @@ static vit_norm visit_norm(walk *self, const char *part, size_t width)
     return (vit_norm){gain, visit_vector(self, part, ".bias", width)};
 }
 
-/* A matrix [rows][columns] while it is read: where its values go, and what it is packed into (NULL in F32, where they stay). */
+/* A matrix [rows][columns] while it is read: where its values go. In F32 they stay there; otherwise they are packed and let go. */
 typedef struct coming {
     float *values;
-    void *packed;
     size_t rows, columns;
 } coming;
 
@@ -116,15 +115,11 @@ static coming begin_matrix(walk *self, size_t rows, size_t columns)
 {
     coming it = {.rows = rows, .columns = columns};
     void *memory = NULL;
-    size_t bytes = 0;
     if (self->precision == BE_PRECISION_F32) {
         it.values = take(self, rows * columns);
         return it;
     }
-    if (self->status == BE_OK && !be_matrix_bytes(self->precision, rows, columns, &bytes))
-        self->status = be_fail_memory(self->error, SIZE_MAX, "the weights of a backbone");
     self->floats += rows * columns;
-    it.packed = be_arena_floats(self->arena, (bytes + sizeof(float) - 1) / sizeof(float));
     if (self->reading && self->status == BE_OK)
         self->status = be_allocate_aligned(&memory, rows * columns, sizeof(float), "a tensor that is packed", self->error);
     it.values = memory;
@@ -134,15 +129,12 @@ static coming begin_matrix(walk *self, size_t rows, size_t columns)
 static be_matrix end_matrix(walk *self, const coming *it)
 {
     be_matrix matrix = {0};
-    const be_isa *isa;
     if (self->precision == BE_PRECISION_F32) {
         be_matrix_pack(&matrix, NULL, self->precision, it->values, it->rows, it->columns, NULL);
         return matrix;
     }
-    if (self->reading && self->status == BE_OK)
-        self->status = be_isa_select(NULL, &isa, self->error); /* each packs alike */
-    if (self->reading && self->status == BE_OK)
-        be_matrix_pack(&matrix, isa, self->precision, it->values, it->rows, it->columns, it->packed);
+    if (self->status == BE_OK)
+        self->status = be_matrix_keep(&matrix, self->precision, it->values, it->rows, it->columns, self->arena, self->error);
     free(it->values);
     return matrix;
 }

@@ -53,6 +53,28 @@ void be_matrix_pack(be_matrix *matrix, const be_isa *isa, be_precision precision
         isa->tiles->pack(matrix, weight, inner);
 }
 
+be_status be_matrix_keep(be_matrix *matrix, be_precision precision, const float *weight, size_t columns, size_t inner,
+                         be_arena *arena, be_error *error)
+{
+    const be_isa *isa;
+    size_t bytes = columns * inner * sizeof(float); /* of an array there is */
+    *matrix = (be_matrix){.precision = precision, .columns = columns, .inner = inner};
+    if (precision != BE_PRECISION_F32 && !be_matrix_bytes(precision, columns, inner, &bytes))
+        return be_fail_memory(error, SIZE_MAX, "a packed weight");
+    float *memory = be_arena_floats(arena, (bytes + sizeof(float) - 1) / sizeof(float));
+    if (!weight || !memory)
+        return BE_OK;
+    if (precision == BE_PRECISION_F32) {
+        memcpy(memory, weight, bytes);
+        matrix->values = memory;
+        return BE_OK;
+    }
+    be_status status = be_isa_select(NULL, &isa, error); /* each packs alike */
+    if (status == BE_OK)
+        be_matrix_pack(matrix, isa, precision, weight, columns, inner, memory);
+    return status;
+}
+
 /* --- activations -------------------------------------------------------------------------------------------------- */
 
 static size_t packed_floats(size_t rows, size_t inner)

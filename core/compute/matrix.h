@@ -34,6 +34,11 @@ void be_matrix_make(be_matrix *matrix, be_precision precision, size_t columns, s
 void be_matrix_pack(be_matrix *matrix, const be_isa *isa, be_precision precision, const float *weight, size_t columns,
                     size_t inner, void *memory);
 
+/* *matrix = a weight whose memory is taken from `arena`: packed there, or in F32 a copy. With `weight` NULL only the memory is taken
+ * (or counted), and the matrix is not to be used. BE_ERROR_MEMORY when the size overflows. */
+be_status be_matrix_keep(be_matrix *matrix, be_precision precision, const float *weight, size_t columns, size_t inner,
+                         be_arena *arena, be_error *error);
+
 /* --- activations -------------------------------------------------------------------------------------------------- */
 
 /* [rows][inner] in the form products read; in an arena's memory. What is not a number stays so; values beyond bfloat16's

@@ -90,21 +90,9 @@ float *be_walk_rows(be_weight_walk *walk, const float *joined, size_t first, siz
 be_matrix be_walk_matrix_rows(be_weight_walk *walk, const float *joined, size_t first, size_t rows, size_t columns)
 {
     be_matrix matrix = {0};
-    const be_isa *isa;
-    size_t bytes;
-    if (walk->precision == BE_PRECISION_F32) {
-        be_matrix_pack(&matrix, NULL, walk->precision, be_walk_rows(walk, joined, first, rows, columns), rows, columns, NULL);
-        return matrix;
-    }
-    if (walk->status == BE_OK && !be_matrix_bytes(walk->precision, rows, columns, &bytes))
-        walk->status = be_fail_memory(walk->error, SIZE_MAX, "the weights of an encoder");
-    if (walk->status != BE_OK)
-        return matrix;
-    void *memory = be_arena_floats(walk->arena, (bytes + sizeof(float) - 1) / sizeof(float));
-    if (joined)
-        walk->status = be_isa_select(NULL, &isa, walk->error); /* each packs alike */
-    if (joined && walk->status == BE_OK)
-        be_matrix_pack(&matrix, isa, walk->precision, joined + first * columns, rows, columns, memory);
+    if (walk->status == BE_OK)
+        walk->status = be_matrix_keep(&matrix, walk->precision, joined ? joined + first * columns : NULL, rows, columns, walk->arena,
+                                      walk->error);
     return matrix;
 }
 
