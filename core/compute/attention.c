@@ -123,17 +123,12 @@ void be_attention_run(const be_team *team, const be_attention *attention)
     be_team_run(team, BE_STAGE_ATTEND, self.slices * attention->heads, attend_slice, &self);
 }
 
-size_t be_attention_scratch(size_t tokens)
-{
-    return BLOCK_ROWS * tokens;
-}
-
 size_t be_attention_room(be_precision precision, size_t tokens, size_t head_width)
 {
     be_arena counting = {0};
     head it;
     if (precision == BE_PRECISION_F32)
-        return be_attention_scratch(tokens);
+        return BLOCK_ROWS * tokens;
     lay_out(&it, precision, tokens, head_width, &counting);
     be_arena_floats(&counting, be_activations_floats(precision, ROUNDED_BLOCK_ROWS, head_width));
     be_arena_floats(&counting, be_activations_floats(precision, ROUNDED_BLOCK_ROWS, tokens));

@@ -21,7 +21,5 @@ typedef struct be_attention {
 /* Computes it on the team. Each worker's scratch holds be_attention_room floats. */
 void be_attention_run(const be_team *team, const be_attention *attention);
 size_t be_attention_room(be_precision precision, size_t tokens, size_t head_width);
-/* The same in F32. */
-size_t be_attention_scratch(size_t tokens);
 
 #endif

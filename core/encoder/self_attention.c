@@ -36,7 +36,7 @@ size_t self_attention_scratch_bytes(const self_attention *self, size_t tokens)
     be_arena_floats(&project, BE_PANEL_ROWS * self->width);
     be_arena_floats(&finish, BE_PANEL_ROWS * self->width);
     be_arena_floats(&finish, BE_PANEL_ROWS * self->hidden);
-    be_arena_floats(&attend, be_attention_scratch(tokens));
+    be_arena_floats(&attend, be_attention_room(BE_PRECISION_F32, tokens, self->width / self->heads));
     size_t largest = project.used > finish.used ? project.used : finish.used;
     return largest > attend.used ? largest : attend.used;
 }
