@@ -132,7 +132,7 @@ static void make_crew(crew *it, size_t threads, const be_kernels *kernels, size_
     if (threads)
         assert_ok(be_pool_create(threads, &it->team.pool, &error), &error);
     for (size_t i = 0; i < MOST_THREADS; i++)
-        assert_ok(be_arena_create(&it->scratch[i], be_attention_scratch(tokens) * sizeof(float), "scratch", &error), &error);
+        assert_ok(be_arena_create(&it->scratch[i], be_attention_room(BE_PRECISION_F32, tokens, 1) * sizeof(float), "scratch", &error), &error);
 }
 
 static void free_crew(crew *it)
