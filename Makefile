@@ -61,8 +61,9 @@ $(call instruction_set,avx2,$(AVX2))
 $(call instruction_set,avx512,$(AVX512))
 $(call instruction_set,avx512bf16,$(AVX512) -mavx512bf16)
 $(call instruction_set,amx,$(AVX512) -mavx512bf16)
-# Transforms and pooling want their loops unrolled and in vectors; those of every processor are wide enough.
+# Transforms, pooling and the measuring of peaks want their loops unrolled and in vectors; those of every processor are wide enough.
 $(BUILD)/core/compute/convolution.o $(BUILD)/core/compute/winograd.o: private CFLAGS_FILE := $(VECTOR)
+$(BUILD)/core/compute/peak.o: private CFLAGS_FILE := $(VECTOR) $(ASAN_VECTOR)
 
 # The packages are installed first, then make is called again: what pkg-config knows is different then.
 AGAIN := $(MAKE) --no-print-directory -j$(shell nproc)

@@ -7,77 +7,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 #include "core/base/clock.h"
 #include "core/base/memory.h"
 #include "core/compute/attention.h"
 #include "core/compute/matrix.h"
+#include "core/compute/peak.h"
 #include "core/compute/product.h"
 
-enum { ROUNDS = 15, MOST_ROWS = 4096, MOST_WIDTH = 3072, PEAK_STEPS = 20000, PEAK_SUMS = 24 };
+enum { ROUNDS = 15, MOST_ROWS = 4096, MOST_WIDTH = 3072 };
 
 static void stop(const char *sentence)
 {
     fprintf(stderr, "%s\n", sentence);
     exit(1);
-}
-
-/* --- peaks -------------------------------------------------------------------------------------------------------- */
-
-#if defined(__x86_64__)
-/* Each returns the floating-point operations it did. */
-__attribute__((target("avx512f,avx512bf16"), noinline)) static double run_pairs(void)
-{
-    __m512 sums[PEAK_SUMS];
-    __m512i ones = _mm512_set1_epi32(0x3f803f80);
-    for (int i = 0; i < PEAK_SUMS; i++)
-        sums[i] = _mm512_setzero_ps();
-    for (int step = 0; step < PEAK_STEPS; step++) {
-#pragma GCC unroll 24
-        for (int i = 0; i < PEAK_SUMS; i++)
-            sums[i] = _mm512_dpbf16_ps(sums[i], (__m512bh)ones, (__m512bh)ones);
-        __asm__ volatile("" : "+v"(ones));
-    }
-    for (int i = 1; i < PEAK_SUMS; i++)
-        sums[0] = _mm512_add_ps(sums[0], sums[i]);
-    __asm__ volatile("" ::"v"(sums[0]));
-    return 64.0 * PEAK_SUMS * PEAK_STEPS;
-}
-
-static double run_amx(void)
-{
-    unsigned char tiles[64] __attribute__((aligned(64))) = {1};
-    for (int i = 0; i < 8; i++)
-        tiles[16 + 2 * i] = 64, tiles[48 + i] = 16;
-    __asm__ volatile("ldtilecfg %0" ::"m"(tiles));
-    for (int step = 0; step < PEAK_STEPS; step++) {
-        __asm__ volatile("tdpbf16ps %tmm6, %tmm4, %tmm0\n\t"
-                         "tdpbf16ps %tmm7, %tmm4, %tmm1\n\t"
-                         "tdpbf16ps %tmm6, %tmm5, %tmm2\n\t"
-                         "tdpbf16ps %tmm7, %tmm5, %tmm3");
-    }
-    __asm__ volatile("tilerelease");
-    return 4.0 * 2 * 16 * 16 * 32 * PEAK_STEPS;
-}
-#endif
-
-/* GFLOP/s, 0 where there is no instruction for it. */
-static double measure_peak(const be_isa *isa)
-{
-    double best = 0;
-#if defined(__x86_64__)
-    double (*run)(void) = strcmp(isa->name, "amx") == 0 ? run_amx : strcmp(isa->name, "avx512bf16") == 0 ? run_pairs : NULL;
-    for (int round = 0; run && round < ROUNDS; round++) {
-        double start = be_clock(), rate = run() / (be_clock() - start) * 1e-9;
-        best = rate > best ? rate : best;
-    }
-#else
-    (void)isa;
-#endif
-    return best;
 }
 
 /* --- products ----------------------------------------------------------------------------------------------------- */
@@ -86,7 +28,7 @@ typedef struct bench {
     const be_isa *isa;
     be_arena scratch, packed;
     float *in, *weight, *bias, *out, *wide_out;
-    double peak;
+    double peak; /* GFLOP/s of bfloat16 */
 } bench;
 
 static float *make_values(size_t count)
@@ -155,8 +97,7 @@ static void measure(bench *it, const shape *of, size_t rows, be_precision precis
     }
     printf("  %4zu x %4zu x %4zu %-22s %-7s %8.1f GFLOP/s", rows, of->columns, of->inner, of->name, be_precision_name(precision),
            flops / product);
-    if (it->peak > 0)
-        printf(" %5.1f %% of peak", (precision == BE_PRECISION_BF16X3 ? 3 : 1) * flops / product / it->peak * 100);
+    printf(" %5.1f %% of peak", (precision == BE_PRECISION_BF16X3 ? 3 : 1) * flops / product / it->peak * 100);
     printf(" %6.2f x sgemm (%.1f)\n", sgemm / product, flops / sgemm);
 }
 
@@ -197,6 +138,7 @@ static void measure_attention(bench *it)
 static void prepare(bench *it, const char *isa)
 {
     be_error error;
+    be_pool *pool;
     size_t widest = (size_t)MOST_WIDTH * 768, bytes, floats;
     if (be_isa_select(isa, &it->isa, &error) != BE_OK)
         stop(error.message);
@@ -209,8 +151,10 @@ static void prepare(bench *it, const char *isa)
     it->in = make_values((size_t)MOST_ROWS * MOST_WIDTH), it->out = make_values((size_t)MOST_ROWS * MOST_WIDTH);
     it->wide_out = make_values((size_t)MOST_ROWS * MOST_WIDTH);
     it->weight = make_values(widest), it->bias = make_values(MOST_WIDTH);
-    be_product_use_one_thread();
-    it->peak = measure_peak(it->isa);
+    if (be_pool_create(1, &pool, &error) != BE_OK)
+        stop(error.message);
+    it->peak = 1e-9 * be_peak_operations(it->isa, BE_PRECISION_BF16, pool);
+    be_pool_destroy(pool);
 }
 
 int main(int count, char **arguments)
@@ -218,10 +162,8 @@ int main(int count, char **arguments)
     static const size_t usual[] = {128, 256, 481};
     bench it = {0};
     prepare(&it, count > 1 ? arguments[1] : "auto");
-    printf("%s, one thread", it.isa->name);
-    if (it.peak > 0)
-        printf(", peak of bfloat16 %.1f GFLOP/s", it.peak);
-    puts("");
+    printf("%s, one thread, peak of bfloat16 %.1f GFLOP/s (%s)\n", it.isa->name, it.peak,
+           be_peak_instructions(it.isa, BE_PRECISION_BF16));
     for (int i = 0; i < (count > 2 ? count - 2 : 3); i++) {
         size_t rows = count > 2 ? (size_t)strtoul(arguments[i + 2], NULL, 10) : usual[i];
         if (rows < 1 || rows > MOST_ROWS)
