@@ -126,10 +126,21 @@ $(DAEMON): $(call objects,$(SERVER_SOURCES)) $(LIBRARY)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(SERVER_LIBS) $(LIBS)
 
-# Measures the matrix products alone.
-$(BUILD)/bench_products: $(BUILD)/tests/bench/products.o $(LIBRARY)
+# Measure the matrix products alone; the second beside oneDNN's, of the version whose interface it speaks.
+BENCH_SUPPORT := $(BUILD)/tests/bench/operands.o
+$(BUILD)/bench_products: $(BUILD)/tests/bench/products.o $(BENCH_SUPPORT) $(LIBRARY)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
+$(BUILD)/tests/bench/onednn.o: private CFLAGS_FILE := -fopenmp
+$(BUILD)/bench_onednn: tests/bench/onednn.c
+	$(Q)if printf '#include <dnnl.h>\n#if DNNL_VERSION_MAJOR != 2\n#error\n#endif\n' | $(CC) -E -x c - >/dev/null 2>&1; then \
+	    $(MAKE) --no-print-directory $@.program; \
+	else echo 'oneDNN is not installed (libdnnl-dev, version 2), so there is nothing to compare the products with'; fi
+.PHONY: $(BUILD)/bench_onednn.program
+$(BUILD)/bench_onednn.program: $(BUILD)/tests/bench/onednn.o $(BENCH_SUPPORT) $(LIBRARY)
+	$(call say,LINK,$(BUILD)/bench_onednn)
+	$(Q)$(CC) $(LDFLAGS_ALL) -fopenmp -o $(BUILD)/bench_onednn $^ -ldnnl $(LIBS)
 
 # Tests of failing allocations see every malloc, calloc, realloc, posix_memalign, strdup and mmap of the library.
 WRAPPED := malloc calloc realloc posix_memalign strdup mmap
