@@ -68,7 +68,7 @@ $(BUILD)/core/compute/peak.o: private CFLAGS_FILE := $(VECTOR) $(ASAN_VECTOR)
 # The packages are installed first, then make is called again: what pkg-config knows is different then.
 AGAIN := $(MAKE) --no-print-directory -j$(shell nproc)
 
-.PHONY: all help run test unit-tests check-unit check-tool check-http install uninstall bench deps test-deps clean FORCE
+.PHONY: all help run test unit-tests check-unit check-tool check-http install uninstall bench bench-onednn deps test-deps clean FORCE
 all: deps
 	$(Q)$(AGAIN) $(TOOL) $(DAEMON)
 
@@ -133,14 +133,14 @@ $(BUILD)/bench_products: $(BUILD)/tests/bench/products.o $(BENCH_SUPPORT) $(LIBR
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
 $(BUILD)/tests/bench/onednn.o: private CFLAGS_FILE := -fopenmp
-$(BUILD)/bench_onednn: tests/bench/onednn.c
-	$(Q)if printf '#include <dnnl.h>\n#if DNNL_VERSION_MAJOR != 2\n#error\n#endif\n' | $(CC) -E -x c - >/dev/null 2>&1; then \
-	    $(MAKE) --no-print-directory $@.program; \
-	else echo 'oneDNN is not installed (libdnnl-dev, version 2), so there is nothing to compare the products with'; fi
-.PHONY: $(BUILD)/bench_onednn.program
-$(BUILD)/bench_onednn.program: $(BUILD)/tests/bench/onednn.o $(BENCH_SUPPORT) $(LIBRARY)
-	$(call say,LINK,$(BUILD)/bench_onednn)
-	$(Q)$(CC) $(LDFLAGS_ALL) -fopenmp -o $(BUILD)/bench_onednn $^ -ldnnl $(LIBS)
+$(BUILD)/bench_onednn: $(BUILD)/tests/bench/onednn.o $(BENCH_SUPPORT) $(LIBRARY)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) -fopenmp -o $@ $^ -ldnnl $(LIBS)
+
+bench-onednn:
+	$(Q)if printf '#include <dnnl.h>\n#if DNNL_VERSION_MAJOR != 2\n#error\n#endif\n' | $(CC) -E -x c - >/dev/null 2>&1; \
+	    then $(MAKE) --no-print-directory $(BUILD)/bench_onednn; \
+	    else echo 'oneDNN is not installed (libdnnl-dev, version 2), so there is nothing to compare the products with'; fi
 
 # Tests of failing allocations see every malloc, calloc, realloc, posix_memalign, strdup and mmap of the library.
 WRAPPED := malloc calloc realloc posix_memalign strdup mmap

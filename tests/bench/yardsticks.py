@@ -114,7 +114,7 @@ def pytorch(folder, rounds=5):
 
 def onednn(isa="auto"):
     """GFLOP/s of ours and oneDNN's at each shape of a ViT-B/14's products, one thread."""
-    made = subprocess.run(["make", "-s", "-C", ROOT, "build/plain/bench_onednn"], capture_output=True, text=True)
+    made = subprocess.run(["make", "-s", "-C", ROOT, "bench-onednn"], capture_output=True, text=True)
     if "oneDNN is not installed" in made.stdout:
         raise Skip(made.stdout.strip())
     if made.returncode != 0:
