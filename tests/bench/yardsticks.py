@@ -4,6 +4,7 @@ FOLDER is what `brainenc demo --full` wrote. PyTorch computes the same picture w
 setting, and its answer is compared with brainenc's first. oneDNN multiplies at the shapes of the model's products (onednn.c).
 """
 import argparse
+import importlib.util
 import json
 import os
 import subprocess
@@ -15,9 +16,10 @@ from pathlib import Path
 from common import PRECISIONS, ROOT, TOOL, Skip, backbone, log, median, run, run_json, threads
 from daemon import Bench
 
-import numpy as np  # noqa: E402
+import numpy as np
 
 HERE = Path(__file__).resolve().parent
+ONEDNN = ROOT / "build/plain/bench_onednn"
 AGREEMENT = 2e-5  # of the responses' standard deviation, in f32
 
 
@@ -91,7 +93,7 @@ def in_turn(rivals, daemons, body, rounds):
 
 def pytorch(folder, rounds=5):
     """Medians in ms, and brainenc's speed end to end as a multiple of PyTorch's in f32 and in bf16."""
-    if subprocess.run([sys.executable, "-c", "import torch"], stderr=subprocess.DEVNULL).returncode != 0:
+    if importlib.util.find_spec("torch") is None:
         raise Skip("PyTorch is not installed (python3-torch), so there is nothing to compare with it")
     bench, opened = Bench(folder, rounds), []
     try:
@@ -114,23 +116,18 @@ def pytorch(folder, rounds=5):
 
 def onednn(isa="auto"):
     """GFLOP/s of ours and oneDNN's at each shape of a ViT-B/14's products, one thread."""
-    made = subprocess.run(["make", "-s", "-C", ROOT, "bench-onednn"], capture_output=True, text=True)
-    if "oneDNN is not installed" in made.stdout:
-        raise Skip(made.stdout.strip())
-    if made.returncode != 0:
-        raise RuntimeError(made.stderr)
-    return run_json(ROOT / "build/plain/bench_onednn", isa)
+    if not ONEDNN.exists():
+        raise Skip("there is no build/plain/bench_onednn (`make bench-onednn` builds it where oneDNN is installed: libdnnl-dev)")
+    return run_json(ONEDNN, isa)
 
 
-def measure(folder, rounds):
-    found = {}
-    for name, ask in (("pytorch", lambda: pytorch(folder, rounds)), ("onednn", onednn)):
-        try:
-            found[name] = ask()
-        except Skip as reason:
-            log(f"{reason}.")
-            found[name] = {"skipped": str(reason)}
-    return found
+def or_skipped(ask):
+    """What `ask` measures, or why it cannot."""
+    try:
+        return ask()
+    except Skip as reason:
+        log(f"Skipped: {reason}.")
+        return {"skipped": str(reason)}
 
 
 def main():
@@ -138,7 +135,8 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
-    print(json.dumps(measure(asked.folder.resolve(), asked.rounds), indent=1))
+    found = {"pytorch": or_skipped(lambda: pytorch(asked.folder.resolve(), asked.rounds)), "onednn": or_skipped(onednn)}
+    print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":
