@@ -156,10 +156,9 @@ static buffers lay_out(const decoder *self, size_t tokens, size_t rows, be_arena
 /* What the products of a panel take beside its buffers. */
 static void count_products(const decoder *self, size_t rows, be_arena *arena)
 {
-    size_t wide = self->hidden > self->width ? self->hidden : self->width;
     be_arena_floats(arena, be_activations_floats(self->precision, rows, self->width));
     be_arena_floats(arena, be_activations_floats(self->precision, rows, self->hidden));
-    be_arena_floats(arena, be_matrix_scratch(self->precision, rows, wide));
+    be_arena_floats(arena, be_matrix_scratch(rows));
 }
 
 size_t decoder_scratch_bytes(const decoder *self, size_t queries_count, size_t tokens)
