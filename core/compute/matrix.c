@@ -172,6 +172,17 @@ void be_matrix_multiply(const be_isa *isa, const be_matrix_product *product, be_
     scratch->used = used;
 }
 
+void be_matrix_linear(const be_isa *isa, const be_matrix *weight, const float *bias, const float *in, size_t rows, float *out,
+                      size_t out_stride, be_arena *scratch)
+{
+    size_t used = scratch->used, inner = weight->inner;
+    be_activations rounded;
+    be_activations_round(&rounded, isa, weight->precision, in, inner, rows, inner, 1.0f, scratch);
+    be_matrix_multiply(isa, &(be_matrix_product){.in = &rounded, .weight = weight, .epilogue = BE_EPILOGUE_BIAS, .bias = bias,
+                                                 .out = out, .out_stride = out_stride}, scratch);
+    scratch->used = used;
+}
+
 size_t be_matrix_scratch(size_t rows)
 {
     return 2 * round_up(rows, BE_TILE_ROWS) * BE_TILES_WIDEST;

@@ -97,6 +97,11 @@ typedef struct be_matrix_product {
 void be_matrix_multiply(const be_isa *isa, const be_matrix_product *product, be_arena *scratch);
 size_t be_matrix_scratch(size_t rows);
 
+/* out = in W' + bias for float32 rows of `in`, which are dense and rounded to the weight's precision: takes be_activations_floats
+ * and be_matrix_scratch floats from `scratch` and gives them back. */
+void be_matrix_linear(const be_isa *isa, const be_matrix *weight, const float *bias, const float *in, size_t rows, float *out,
+                      size_t out_stride, be_arena *scratch);
+
 /* The panels of product.h, cut at multiples of 32 rows, so that products waste no tiles: panel p of
  * be_panels(rows) begins at row be_matrix_panel_start(rows, p). */
 size_t be_matrix_panel_start(size_t rows, size_t panel);
