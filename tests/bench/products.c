@@ -166,7 +166,7 @@ enum { TOKENS = 962, HEADS = 12, HEAD_WIDTH = 64, WIDTH = HEADS * HEAD_WIDTH };
 
 static double time_attention(bench *it, be_precision precision)
 {
-    be_team team = {.kernels = it->isa->kernels, .isa = it->isa, .scratch = &it->scratch};
+    be_team team = {.isa = it->isa, .scratch = &it->scratch};
     be_attention attention = {
         .q = it->in, .k = it->in + WIDTH, .v = it->in + 2 * WIDTH, .out = it->out, .q_stride = 3 * WIDTH, .k_stride = 3 * WIDTH,
         .v_stride = 3 * WIDTH, .out_stride = WIDTH, .queries = TOKENS, .tokens = TOKENS, .heads = HEADS,
