@@ -264,7 +264,7 @@ static be_status check_row(const be_hdf5_images *self, hsize_t first, hsize_t y,
     for (hsize_t x = 0; x < self->shape[2]; x += self->chunks.shape[2]) {
         for (hsize_t channel = 0; channel < 3 && status == BE_OK; channel += self->chunks.shape[3]) {
             const hsize_t place[BE_HDF5_DIMS] = {first, y, x, channel};
-            status = be_hdf5_chunk_check(&self->chunks, self->dataset, place, self->file_size, self->label, error);
+            status = be_hdf5_chunk_check(&self->chunks, self->dataset, self->shape, place, self->file_size, self->label, error);
         }
     }
     return status;

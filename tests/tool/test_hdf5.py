@@ -1,4 +1,5 @@
 """Pictures in bulk: HDF5 files as h5py and others write them, and such as are no good."""
+import ctypes
 import json
 import os
 import random
@@ -260,6 +261,34 @@ def test_a_wrong_checksum_is_found(tool, small, tmp_path):
     path.write_bytes(data)
     sentence = tool.refuses(DATA, "predict", path, *small)
     assert "picture 1" in sentence and "letcher32" in sentence
+
+
+def write_filterless_edges(path, pixels):
+    """Packed chunks of 20 x 20, except those past the edges, which libhdf5 neither packs nor unpacks; h5py cannot ask for that."""
+    library = ctypes.CDLL("libhdf5_serial.so.103")
+    with h5py.File(path, "w", libver="latest") as file:
+        space, how = h5py.h5s.create_simple(pixels.shape), h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        how.set_chunk((1, 20, 20, 3))
+        how.set_deflate(4)
+        assert library.H5Pset_chunk_opts(ctypes.c_int64(how.id), ctypes.c_uint(2)) >= 0
+        h5py.Dataset(h5py.h5d.create(file.id, b"imgBrick", h5py.h5t.STD_U8LE, space, how))[...] = pixels
+    return path
+
+
+def test_chunks_at_the_edges_may_be_left_unpacked(tool, small, tmp_path):
+    pixels = noise(2)
+    got, _ = predict(tool, tmp_path, small, write_filterless_edges(tmp_path / "it.h5", pixels))
+    rows, _ = predict(tool, tmp_path, small, *write_png(tmp_path / "files", pixels))
+    assert got.tobytes() == rows.tobytes()
+
+
+def test_a_packed_chunk_where_none_is_unpacked_is_refused(tool, small, tmp_path):
+    """Taken as it is it would be read past its end."""
+    path = write_filterless_edges(tmp_path / "it.h5", noise(2))
+    with h5py.File(path, "a", libver="latest") as file:
+        file["imgBrick"].id.write_direct_chunk((1, 20, 0, 0), zlib.compress(bytes(1200)))
+    sentence = tool.refuses(DATA, "predict", path, *small)
+    assert sentence.startswith(f"brainenc: {path}: imgBrick: ") and "picture 1" in sentence
 
 
 def damaged(path):
