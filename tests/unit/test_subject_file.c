@@ -170,7 +170,11 @@ static void test_wrong_values(void **state)
         {"members.0.checkpoint_date", "20250301", BE_ERROR_FORMAT, "'checkpoint_date'"},
         {"members.0.checkpoint_date", "\"yesterday!\"", BE_ERROR_FORMAT, "'checkpoint_date'"},
         {"members.0.checkpoint_date", "\"2025-03-01T00:00\"", BE_ERROR_FORMAT, "'checkpoint_date'"},
-        {"rois.23.name", "\"\"", BE_ERROR_FORMAT, "'rois'"},
+        {"rois.23.name", "\"\"", BE_ERROR_FORMAT, "'' is no name for a ROI"},
+        {"rois.23.name", "\"V1v\"", BE_ERROR_FORMAT, "the name V1v is there twice"},
+        {"rois.23.name", "\"rest\"", BE_ERROR_FORMAT, "the name rest is there twice"},
+        {"rois.23.name", "\"all\"", BE_ERROR_FORMAT, "it stands for every one"},
+        {"rois.23.family", "\"\"", BE_ERROR_FORMAT, "'family'"},
         {"fsaverage", "{\"lh\": 163842, \"rh\": 5}", BE_ERROR_FORMAT, "fsaverage.rh"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
