@@ -173,7 +173,8 @@ static void test_wrong_values(void **state)
         {"rois.23.name", "\"\"", BE_ERROR_FORMAT, "'' is no name for a ROI"},
         {"rois.23.name", "\"V1v\"", BE_ERROR_FORMAT, "the name V1v is there twice"},
         {"rois.23.name", "\"rest\"", BE_ERROR_FORMAT, "the name rest is there twice"},
-        {"rois.23.name", "\"all\"", BE_ERROR_FORMAT, "it stands for every one"},
+        {"rois.23.name", "\"all\"", BE_ERROR_FORMAT, "it stands for every ROI"},
+        {"rois.23.family", "\"all\"", BE_ERROR_FORMAT, "it stands for every ROI"},
         {"rois.23.family", "\"\"", BE_ERROR_FORMAT, "'family'"},
         {"fsaverage", "{\"lh\": 163842, \"rh\": 5}", BE_ERROR_FORMAT, "fsaverage.rh"},
     };
