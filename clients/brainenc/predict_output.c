@@ -72,13 +72,7 @@ static void add_table(const predict_job *self, be_text *text, size_t subject, co
         be_text_add(text, "\n");
     }
     for (size_t r = 0; r < info->rois.count; r++) {
-        const be_roi_selection *only = &self->only[subject];
-        bool wanted = only->count == 0;
-        for (size_t g = 0; g < only->count; g++) {
-            for (size_t m = 0; m < only->groups[g].n_members; m++)
-                wanted |= only->groups[g].members[m] == r;
-        }
-        if (!wanted)
+        if (self->ask->rois && !be_roi_is_selected(&self->only[subject], r))
             continue;
         snprintf(name, sizeof name, "  %-12s", info->rois.rois[r].name);
         add_printable(text, name);

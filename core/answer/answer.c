@@ -171,17 +171,6 @@ static void add_means(be_json *json, cJSON *to, const be_subject_info *info, con
     be_json_number(json, object, "n", (double)roi->n_vertices[hemisphere]);
 }
 
-static bool is_selected(const be_roi_selection *selection, size_t roi)
-{
-    for (size_t g = 0; g < selection->count; g++) {
-        for (size_t m = 0; m < selection->groups[g].n_members; m++) {
-            if (selection->groups[g].members[m] == roi)
-                return true;
-        }
-    }
-    return false;
-}
-
 static void add_rois(be_json *json, cJSON *to, const be_subject *subject, const be_output *output,
                      const be_answer_options *options)
 {
@@ -189,7 +178,7 @@ static void add_rois(be_json *json, cJSON *to, const be_subject *subject, const 
     cJSON *list = be_json_array(json, to, "rois");
     for (size_t r = 0; r < info->rois.count; r++) {
         const be_roi *roi = &info->rois.rois[r];
-        if (options->only && !is_selected(options->only, r))
+        if (options->only && !be_roi_is_selected(options->only, r))
             continue;
         cJSON *object = be_answer_add_roi(json, list, roi);
         add_means(json, object, info, roi, BE_LEFT, output);

@@ -69,6 +69,17 @@ void be_roi_selection_free(be_roi_selection *selection)
     *selection = (be_roi_selection){0};
 }
 
+bool be_roi_is_selected(const be_roi_selection *selection, size_t roi)
+{
+    for (size_t g = 0; g < selection->count; g++) {
+        for (size_t m = 0; m < selection->groups[g].n_members; m++) {
+            if (selection->groups[g].members[m] == roi)
+                return true;
+        }
+    }
+    return false;
+}
+
 /* True for "FBA-2" with stem "FBA": the stem, a hyphen and nothing but digits. */
 static bool has_stem(const char *name, const char *stem)
 {
