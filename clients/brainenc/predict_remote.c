@@ -87,10 +87,8 @@ static be_status make_outputs(predict_remote *self, be_error *error)
     be_status status = BE_OK;
     for (size_t s = 0; s < self->job->n_subjects && status == BE_OK; s++) {
         const be_subject_info *info = self->job->subjects[s].info;
-        void *memory;
-        status = be_allocate(&memory, info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT], sizeof(float), "answers", error);
-        if (status == BE_OK)
-            self->outputs[s].vertices = memory;
+        status = be_allocate_floats(&self->outputs[s].vertices, info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT], "answers",
+                                    error);
     }
     return status;
 }

@@ -51,11 +51,10 @@ be_status be_member_weights(const be_member_info *members, size_t n_members, con
                             const float *const correlations[BE_HEMISPHERES], float **weights, be_error *error)
 {
     size_t total = n_vertices[BE_LEFT] + n_vertices[BE_RIGHT];
-    void *memory;
-    be_status status = be_allocate(&memory, n_members * total, sizeof(float), "an ensemble's weights", error);
+    float *out;
+    be_status status = be_allocate_floats(&out, n_members * total, "an ensemble's weights", error);
     if (status != BE_OK)
         return status;
-    float *out = memory;
     for (int h = BE_LEFT; h < BE_HEMISPHERES; h++) {
         for (size_t v = 0; v < n_vertices[h]; v++)
             weigh_vertex(members, n_members, correlations[h], n_vertices[h], v, out + (h == BE_LEFT ? 0 : n_vertices[BE_LEFT]) + v, total);
