@@ -3,6 +3,7 @@ import ctypes
 import json
 import os
 import random
+import struct
 import zlib
 
 import h5py
@@ -72,7 +73,7 @@ def test_predictions_are_the_golden_ones(tool, model, both, tmp_path, layout, li
     assert about["rows"] == [f"{path}[0]", f"{path}[1]"]
 
 
-@pytest.mark.parametrize("shape", [(1, 28, 28, 3), (3, 28, 28, 3), (4, 9, 11, 1), (7, 28, 28, 3)])
+@pytest.mark.parametrize("shape", [(1, 28, 28, 3), (3, 28, 28, 3), (4, 9, 11, 1), (2, 28, 9, 2), (7, 28, 28, 3)])
 @pytest.mark.parametrize("compression", [None, "gzip"])  # which leaves noise as it is, for it cannot be packed
 def test_files_of_both_kinds_give_the_same_rows_in_the_order_asked(tool, small, tmp_path, shape, compression):
     pixels = noise(7)
@@ -304,6 +305,18 @@ def test_a_file_cut_off_anywhere_is_refused(tool, small, tmp_path, layout):
     for size in [0, 1, 8, 50, 95, 96, *range(100, len(data), len(data) // (3 if SANITIZER else 9)), len(data) - 1]:
         path.write_bytes(data[:size])
         assert str(path) in tool.refuses(DATA, "predict", path, *small, env=damaged(path))
+
+
+def test_chunks_that_are_said_to_be_larger_than_they_are(tool, small, tmp_path):
+    """Their shape is a message of the file, their length an entry of its index: in memory nothing lies behind the latter."""
+    shape, path = (1, 20, 28, 3), tmp_path / "it.h5"
+    write(path, noise(3), chunks=shape, libver="earliest")
+    good, words = path.read_bytes(), struct.pack("<4I", *shape)
+    assert good.count(words) == 1
+    for changed in ((3, 20, 28, 3), (1, 28, 28, 3), (1, 20, 100, 3), (1, 20, 28, 7)):
+        path.write_bytes(good.replace(words, struct.pack("<4I", *changed)))
+        result = tool.run("predict", path, *small, code=(DONE, DATA), env=damaged(path))
+        assert result.code == DONE or str(path) in result.lines[-1]
 
 
 MUTATIONS = 20 if SANITIZER else 100
