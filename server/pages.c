@@ -120,16 +120,13 @@ static void add_rois(be_json *json, cJSON *list, const engine *served, size_t in
 
 be_status page_rois(const engine *served, const parameters *from, answer *to, be_error *error)
 {
-    static const char *const outputs[] = {"counts", "vertices", NULL};
+    static const char *const keys[] = {"subject", "output", "quality", NULL}, *const outputs[] = {"counts", "vertices", NULL};
     const char *names = parameter(from, "subject");
     size_t indices[1024], count, output;
     bool quality;
-    for (size_t i = 0; i < from->count; i++) {
-        const char *key = from->keys[i];
-        if (strcmp(key, "subject") != 0 && strcmp(key, "output") != 0 && strcmp(key, "quality") != 0)
-            return be_fail(error, BE_ERROR_ARGUMENT, "unknown parameter '%.40s'; there are: subject, output, quality", key);
-    }
-    be_status status = query_choose(from, "output", outputs, &output, error);
+    be_status status = query_check_keys(from, keys, error);
+    if (status == BE_OK)
+        status = query_choose(from, "output", outputs, &output, error);
     if (status == BE_OK)
         status = query_choose_flag(from, "quality", &quality, error);
     if (status == BE_OK)
