@@ -133,4 +133,21 @@ typedef struct be_vertex_group {
 be_status be_session_maps(be_session *session, size_t subject, const float *features, size_t rows, size_t columns,
                           const be_vertex_group *groups, size_t n_groups, float *mean, float *heads, be_error *error);
 
+/* --- what a precision costs ------------------------------------------------------------------------ */
+
+/* How far the answers of a subject are from those in f32, on drawn pictures (core/image/drawn.h): the worst of them. NaN when the
+ * answer in f32 is the same for all vertices. */
+typedef struct be_precision_error {
+    size_t pictures, side; /* how many, of side x side pixels */
+    double correlation;    /* over vertices */
+    double largest;        /* difference of a vertex, in standard deviations of the f32 answer over vertices */
+} be_precision_error;
+
+/* As be_model_open; a precision other than f32 is measured first, by the threads and the instruction set of `session`, against the
+ * same files opened in f32 and closed again. */
+be_status be_model_open_measured(const be_model_options *options, const be_session_options *session, be_model **model,
+                                 be_error *error);
+/* What was measured; NULL in f32, and when the model was opened without measuring. */
+const be_precision_error *be_model_precision_error(const be_model *model, size_t subject);
+
 #endif

@@ -44,6 +44,7 @@ typedef struct compute_options {
     size_t n_subjects, heads, threads, tokens, pixels;
     be_activation activation;
     be_fit fit;
+    bool measured; /* what the precision costs is to be told: open_engine measures it */
 } compute_options;
 
 void compute_options_default(compute_options *options);

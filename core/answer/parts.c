@@ -12,6 +12,13 @@ void be_answer_add_raw(be_json *json, cJSON *to, const char *key, be_text *text)
     free(text->bytes);
 }
 
+void be_answer_add_float(be_json *json, cJSON *to, const char *key, double value)
+{
+    char text[BE_FLOAT_TEXT_SIZE];
+    be_float_text((float)value, text);
+    be_json_raw(json, to, key, text);
+}
+
 void be_answer_add_pair(be_json *json, cJSON *to, const char *key, size_t first, size_t second)
 {
     cJSON *pair = be_json_array(json, to, key);
