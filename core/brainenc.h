@@ -74,7 +74,7 @@ void be_model_grid(const be_model *model, const be_image *image, size_t *rows, s
 typedef struct be_session be_session;
 
 typedef struct be_session_options {
-    size_t threads; /* 0: as many as the process may use processors */
+    size_t threads; /* 0: one for each physical core that the process may use (core/compute/processors.h) */
     size_t tokens;  /* the largest grid, cells; 0: BE_DEFAULT_TOKENS */
     const char *isa; /* instruction set (core/compute/isa.h): "amx", "avx512bf16", "avx512", ...; NULL or "auto": the best */
 } be_session_options;
@@ -108,7 +108,8 @@ typedef struct be_timing {
 } be_timing;
 
 /* Predicts `n_images` images (already fitted) for all subjects of the model: outputs[image * subjects + subject].
- * With fewer images than threads each image is computed by all threads together, otherwise one by each. `timings`
+ * Each image is computed by all threads together or by one of them, whichever ends the batch sooner by what the session measured
+ * so far (core/pace.h): the bits are the same. `timings`
  * [n_images] may be NULL. BE_ERROR_LIMIT naming the image's place, from 1, when its grid is larger than the session's; then no
  * output of any image is to be used. */
 be_status be_session_predict(be_session *session, const be_image *images, size_t n_images, const be_output *outputs,
