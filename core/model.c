@@ -285,7 +285,7 @@ static be_status prepare_training_grids(be_model *model, be_error *error)
     return status;
 }
 
-be_status be_model_open(const be_model_options *options, be_model **out, be_error *error)
+be_status be_model_open_unnamed(const be_model_options *options, be_model **out, be_error *error)
 {
     void *memory;
     if (options->n_subjects == 0)
@@ -305,9 +305,22 @@ be_status be_model_open(const be_model_options *options, be_model **out, be_erro
     if (status == BE_OK)
         status = check_subjects(model, options, error);
     if (status == BE_OK)
-        status = be_hash_file(options->backbone, model->backbone_hash, error);
-    if (status == BE_OK)
         status = prepare_training_grids(model, error);
+    if (status != BE_OK) {
+        be_model_close(model);
+        return status;
+    }
+    *out = model;
+    return BE_OK;
+}
+
+be_status be_model_open(const be_model_options *options, be_model **out, be_error *error)
+{
+    be_model *model;
+    be_status status = be_model_open_unnamed(options, &model, error);
+    if (status != BE_OK)
+        return status;
+    status = be_hash_file(options->backbone, model->backbone_hash, error);
     if (status != BE_OK) {
         be_model_close(model);
         return status;

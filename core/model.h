@@ -27,6 +27,9 @@ size_t be_model_layers(const be_model *model, size_t subject);
 size_t be_model_layer_tap(const be_model *model, size_t subject, size_t layer);
 size_t be_model_member_layer(const be_model *model, size_t subject, size_t member);
 
+/* As be_model_open, without the backbone's hash: that takes as long as all else. */
+be_status be_model_open_unnamed(const be_model_options *options, be_model **model, be_error *error);
+
 /* Keeps what was measured of a subject. */
 void be_model_note_precision_error(be_model *model, size_t subject, const be_precision_error *measured);
 

@@ -154,7 +154,7 @@ static be_status predict_reference(const be_model_options *options, const be_ses
     be_model_options exact = *options;
     be_model *model;
     exact.precision = BE_PRECISION_F32;
-    be_status status = be_model_open(&exact, &model, error);
+    be_status status = be_model_open_unnamed(&exact, &model, error);
     if (status != BE_OK)
         return status;
     status = predict_samples(model, session, out, error);
