@@ -27,7 +27,7 @@ const char *be_stage_name(be_stage stage);
 
 typedef struct be_team {
     const be_kernels *kernels;
-    const be_isa *isa; /* of products that are not in float32; NULL where there are none */
+    const be_isa *isa; /* of products; NULL where there are none */
     be_pool *pool;     /* NULL: `worker` works alone */
     size_t worker;
     be_arena *scratch; /* [workers]: what a task needs for itself; each task resets its worker's first */

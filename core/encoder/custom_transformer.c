@@ -52,7 +52,7 @@ static be_status begin(be_encoding *encoding, be_arena *arena, const float *cons
 
 static void queries(const be_encoding *encoding, const be_encoder_wish *wish)
 {
-    decoder_run(&model_of(encoding->encoder)->decoder, encoding->team, encoding->features, encoding->memory, encoding->tokens, wish);
+    decoder_run(&model_of(encoding->encoder)->decoder, encoding->team, encoding->memory, encoding->tokens, wish);
 }
 
 static size_t grid_floats(const be_encoder *encoder, size_t rows, size_t columns)

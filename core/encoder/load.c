@@ -98,13 +98,8 @@ be_matrix be_walk_matrix_rows(be_weight_walk *walk, const float *joined, size_t 
 
 be_matrix be_walk_matrix(be_weight_walk *walk, const char *stem, const char *name, size_t rows, size_t columns)
 {
-    be_matrix matrix = {0};
-    if (walk->precision == BE_PRECISION_F32) {
-        be_matrix_pack(&matrix, NULL, walk->precision, be_walk_tensor(walk, stem, name, rows, columns), rows, columns, NULL);
-        return matrix;
-    }
     float *values = be_walk_joined(walk, stem, name, rows, columns);
-    matrix = be_walk_matrix_rows(walk, values, 0, rows, columns);
+    be_matrix matrix = be_walk_matrix_rows(walk, values, 0, rows, columns);
     free(values);
     return matrix;
 }

@@ -202,7 +202,7 @@ static void prepare(bench *it, const char *isa)
         stop(error.message);
     be_matrix_bytes(BE_PRECISION_BF16X3, MOST_WIDTH, 768, &bytes);
     floats = 2 * be_activations_floats(BE_PRECISION_BF16X3, MOST_ROWS, MOST_WIDTH) +
-             be_matrix_scratch(BE_PRECISION_BF16, MOST_ROWS, MOST_WIDTH);
+             be_matrix_scratch(MOST_ROWS);
     if (be_arena_create(&it->packed, bytes, "weights", &error) != BE_OK ||
         be_arena_create(&it->scratch, floats * sizeof(float), "scratch", &error) != BE_OK)
         stop(error.message);
