@@ -155,7 +155,8 @@ typedef struct described_route {
 } described_route;
 
 static const described_route described[] = {
-    {"/predict", "post", "The response of every vertex to the images of the body.",
+    {"/predict", "post", "The response of every vertex to the images of the body. model tells what computed it: in a precision other than f32 with "
+     "precision_error, how far its answers to drawn pictures are from those in f32.",
      {{"subject", "a name, names with commas, or all (default: the first configured)"},
       {"rois", "only these ROIs' vertices: names, stems, families, all; commas combine"},
       {"output", "vertices, rois or both (default)"}, {"attention", "adds these ROIs' attention maps"},
@@ -178,7 +179,7 @@ static const described_route described[] = {
       {"id", "the prediction's; without it your most recent one"}, {"subject", "one name: your most recent prediction of it"},
       {"hemi", "of ROIs: lh, rh or both (default)"}, {"heads", "mean (default) or all"},
       {"format", "json, npy or png (also by Accept)"}}, COMPUTES},
-    {"/subjects", "get", "What is loaded.", {{NULL, NULL}}, ASKS_FOR_A_KEY},
+    {"/subjects", "get", "What is loaded, and what the precision costs each subject.", {{NULL, NULL}}, ASKS_FOR_A_KEY},
     {"/rois", "get", "The ROIs of the subjects.", {{"subject", "as for /predict (default: all)"},
       {"quality", "true: how well each one's vertices are predicted"},
       {"output", "counts (default), or vertices: adds each ROI's vertices and the subject's places on fsaverage"}}, LOOKS_UP},

@@ -85,6 +85,18 @@ static void add_layers(be_json *json, cJSON *to, const be_subject_info *info)
     }
 }
 
+/* Left out when nothing was measured, as in f32. */
+static void add_precision_error(be_json *json, cJSON *to, const be_precision_error *measured)
+{
+    if (!measured)
+        return;
+    cJSON *object = be_json_object(json, to, "precision_error");
+    be_json_number(json, object, "pictures", (double)measured->pictures);
+    be_json_number(json, object, "side", (double)measured->side);
+    be_answer_add_float(json, object, "correlation", measured->correlation);
+    be_answer_add_float(json, object, "largest", measured->largest);
+}
+
 void be_answer_add_model(be_json *json, cJSON *to, const be_model *model, size_t subject)
 {
     const be_subject_info *info = be_subject_get_info(be_model_subject(model, subject));
@@ -99,6 +111,7 @@ void be_answer_add_model(be_json *json, cJSON *to, const be_model *model, size_t
     be_json_number(json, to, "members", (double)info->members);
     be_json_number(json, to, "runs", (double)info->runs);
     be_json_text(json, to, "precision", be_precision_name(be_model_precision(model)));
+    add_precision_error(json, to, be_model_precision_error(model, subject));
     be_json_text(json, to, "storage", info->storage);
     be_json_text(json, to, "weights", info->weights_hash);
     be_json_text(json, to, "version", "brainenc " BRAINENC_VERSION);

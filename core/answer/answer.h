@@ -43,7 +43,7 @@ be_status be_answer_id(const be_model *model, size_t subject, const be_answer_im
                        be_error *error);
 
 /* Adds what computes a subject: "backbone", "features", "layer" (the first member's; of an ensemble all "layers" too), "encoder",
- * "members", "runs", weights' hashes, "precision" and "storage", version and units. */
+ * "members", "runs", weights' hashes, "precision" (and "precision_error", where it was measured) and "storage", version and units. */
 void be_answer_add_model(be_json *json, cJSON *to, const be_model *model, size_t subject);
 /* "training_set" and "checkpoint_date", each null when it is not known. */
 void be_answer_add_training(be_json *json, cJSON *to, const be_subject_info *info);

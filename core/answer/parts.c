@@ -23,6 +23,13 @@ void be_answer_add_numbers(be_json *json, cJSON *to, const char *key, const uint
     be_answer_add_raw(json, to, key, &text);
 }
 
+void be_answer_add_float(be_json *json, cJSON *to, const char *key, double value)
+{
+    char text[BE_FLOAT_TEXT_SIZE];
+    be_float_text((float)value, text);
+    be_json_raw(json, to, key, text);
+}
+
 void be_answer_add_pair(be_json *json, cJSON *to, const char *key, size_t first, size_t second)
 {
     cJSON *pair = be_json_array(json, to, key);

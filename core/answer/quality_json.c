@@ -4,13 +4,6 @@
 #include "core/answer/parts.h"
 #include "core/base/memory.h"
 
-static void add_number(be_json *json, cJSON *to, const char *key, double value)
-{
-    char text[BE_FLOAT_TEXT_SIZE];
-    be_float_text((float)value, text);
-    be_json_raw(json, to, key, text);
-}
-
 static void add_text(be_json *json, cJSON *to, const char *key, const char *text)
 {
     if (*text)
@@ -30,9 +23,9 @@ void be_answer_add_quality(be_json *json, cJSON *to, const be_quality quality[BE
     cJSON *object = be_json_object(json, to, "quality");
     for (int h = BE_LEFT; h < BE_HEMISPHERES; h++) {
         cJSON *side = be_json_object(json, object, be_hemisphere_name((be_hemisphere)h));
-        add_number(json, side, "validation", quality[h].correlation);
-        add_number(json, side, "noise_ceiling", quality[h].ceiling);
-        add_number(json, side, "accuracy", quality[h].accuracy);
+        be_answer_add_float(json, side, "validation", quality[h].correlation);
+        be_answer_add_float(json, side, "noise_ceiling", quality[h].ceiling);
+        be_answer_add_float(json, side, "accuracy", quality[h].accuracy);
     }
 }
 
