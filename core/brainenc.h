@@ -74,7 +74,7 @@ void be_model_grid(const be_model *model, const be_image *image, size_t *rows, s
 typedef struct be_session be_session;
 
 typedef struct be_session_options {
-    size_t threads; /* 0: as many as the process may use processors */
+    size_t threads; /* 0: one for each physical core that the process may use (core/compute/processors.h) */
     size_t tokens;  /* the largest grid, cells; 0: BE_DEFAULT_TOKENS */
     const char *isa; /* instruction set (core/compute/isa.h): "amx", "avx512bf16", "avx512", ...; NULL or "auto": the best */
 } be_session_options;
@@ -108,7 +108,8 @@ typedef struct be_timing {
 } be_timing;
 
 /* Predicts `n_images` images (already fitted) for all subjects of the model: outputs[image * subjects + subject].
- * With fewer images than threads each image is computed by all threads together, otherwise one by each. `timings`
+ * Each image is computed by all threads together or by one of them, whichever ends the batch sooner by what the session measured
+ * so far (core/pace.h): the bits are the same. `timings`
  * [n_images] may be NULL. BE_ERROR_LIMIT naming the image's place, from 1, when its grid is larger than the session's; then no
  * output of any image is to be used. */
 be_status be_session_predict(be_session *session, const be_image *images, size_t n_images, const be_output *outputs,
@@ -132,5 +133,22 @@ typedef struct be_vertex_group {
  * a grid larger than the session's. */
 be_status be_session_maps(be_session *session, size_t subject, const float *features, size_t rows, size_t columns,
                           const be_vertex_group *groups, size_t n_groups, float *mean, float *heads, be_error *error);
+
+/* --- what a precision costs ------------------------------------------------------------------------ */
+
+/* How far the answers of a subject are from those in f32, on drawn pictures (core/image/drawn.h): the worst of them. NaN when the
+ * answer in f32 is the same for all vertices. */
+typedef struct be_precision_error {
+    size_t pictures, side; /* how many, of side x side pixels */
+    double correlation;    /* over vertices */
+    double largest;        /* difference of a vertex, in standard deviations of the f32 answer over vertices */
+} be_precision_error;
+
+/* As be_model_open; a precision other than f32 is measured first, by the threads and the instruction set of `session`, against the
+ * same files opened in f32 and closed again. */
+be_status be_model_open_measured(const be_model_options *options, const be_session_options *session, be_model **model,
+                                 be_error *error);
+/* What was measured; NULL in f32, and when the model was opened without measuring. */
+const be_precision_error *be_model_precision_error(const be_model *model, size_t subject);
 
 #endif

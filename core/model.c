@@ -18,6 +18,12 @@ typedef struct subject_layers {
     size_t *member; /* [members]: which of them each reads */
 } subject_layers;
 
+/* How far a subject is from f32. */
+typedef struct subject_error {
+    bool measured;
+    be_precision_error error;
+} subject_error;
+
 struct be_model {
     be_backbone *backbone;
     be_precision precision;
@@ -25,6 +31,7 @@ struct be_model {
     size_t n_subjects;
     be_subject **subjects; /* [n_subjects] */
     subject_layers *layers; /* [n_subjects] */
+    subject_error *errors;  /* [n_subjects] */
     size_t n_taps, tap_capacity;
     be_tap *taps;          /* [n_taps], all different */
     pthread_mutex_t lock;  /* for what is below */
@@ -215,7 +222,7 @@ static be_status note_layers(be_model *model, size_t subject, be_error *error)
 
 static be_status open_subjects(be_model *model, const be_model_options *options, be_error *error)
 {
-    void *subjects, *layers;
+    void *subjects, *layers, *errors;
     be_status status = be_allocate(&subjects, options->n_subjects, sizeof(be_subject *), "a list of subjects", error);
     if (status != BE_OK)
         return status;
@@ -224,6 +231,10 @@ static be_status open_subjects(be_model *model, const be_model_options *options,
     if (status != BE_OK)
         return status;
     model->layers = layers;
+    status = be_allocate(&errors, options->n_subjects, sizeof(subject_error), "a list of subjects", error);
+    if (status != BE_OK)
+        return status;
+    model->errors = errors;
     for (size_t i = 0; i < options->n_subjects && status == BE_OK; i++) {
         status = be_subject_open(options->subjects[i], model->precision, &model->subjects[i], error);
         if (status != BE_OK)
@@ -274,7 +285,7 @@ static be_status prepare_training_grids(be_model *model, be_error *error)
     return status;
 }
 
-be_status be_model_open(const be_model_options *options, be_model **out, be_error *error)
+be_status be_model_open_unnamed(const be_model_options *options, be_model **out, be_error *error)
 {
     void *memory;
     if (options->n_subjects == 0)
@@ -294,9 +305,22 @@ be_status be_model_open(const be_model_options *options, be_model **out, be_erro
     if (status == BE_OK)
         status = check_subjects(model, options, error);
     if (status == BE_OK)
-        status = be_hash_file(options->backbone, model->backbone_hash, error);
-    if (status == BE_OK)
         status = prepare_training_grids(model, error);
+    if (status != BE_OK) {
+        be_model_close(model);
+        return status;
+    }
+    *out = model;
+    return BE_OK;
+}
+
+be_status be_model_open(const be_model_options *options, be_model **out, be_error *error)
+{
+    be_model *model;
+    be_status status = be_model_open_unnamed(options, &model, error);
+    if (status != BE_OK)
+        return status;
+    status = be_hash_file(options->backbone, model->backbone_hash, error);
     if (status != BE_OK) {
         be_model_close(model);
         return status;
@@ -319,6 +343,7 @@ void be_model_close(be_model *model)
     pthread_mutex_destroy(&model->lock);
     free(model->subjects);
     free(model->layers);
+    free(model->errors);
     free(model->taps);
     free(model);
 }
@@ -328,6 +353,16 @@ void be_model_close(be_model *model)
 be_precision be_model_precision(const be_model *model)
 {
     return model->precision;
+}
+
+const be_precision_error *be_model_precision_error(const be_model *model, size_t subject)
+{
+    return model->errors[subject].measured ? &model->errors[subject].error : NULL;
+}
+
+void be_model_note_precision_error(be_model *model, size_t subject, const be_precision_error *measured)
+{
+    model->errors[subject] = (subject_error){true, *measured};
 }
 
 const be_backbone_info *be_model_backbone(const be_model *model)

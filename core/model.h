@@ -1,4 +1,4 @@
-/* What a session needs of a model beyond the public face; for model.c and session.c only. */
+/* What a session needs of a model beyond the public face; for the files of this folder only. */
 #ifndef BRAINENC_MODEL_H
 #define BRAINENC_MODEL_H
 
@@ -26,5 +26,11 @@ const be_backbone *be_model_get_backbone(const be_model *model);
 size_t be_model_layers(const be_model *model, size_t subject);
 size_t be_model_layer_tap(const be_model *model, size_t subject, size_t layer);
 size_t be_model_member_layer(const be_model *model, size_t subject, size_t member);
+
+/* As be_model_open, without the backbone's hash: that takes as long as all else. */
+be_status be_model_open_unnamed(const be_model_options *options, be_model **model, be_error *error);
+
+/* Keeps what was measured of a subject. */
+void be_model_note_precision_error(be_model *model, size_t subject, const be_precision_error *measured);
 
 #endif

@@ -3,15 +3,19 @@
 #include <string.h>
 
 #include "core/base/memory.h"
+#include "core/compute/processors.h"
 #include "core/compute/team.h"
 #include "core/members.h"
 #include "core/model.h"
+#include "core/pace.h"
 
 /* What computing one image takes. */
 typedef struct worker {
     be_arena arena;   /* the backbone's buffers, then each encoder's */
     float *features;  /* [taps][limit tokens][channels] */
     be_member_buffers buffers;
+    double seconds;   /* that the backbone took for images since somebody last asked, */
+    size_t cells;     /* and the cells of their grids */
 } worker;
 
 struct be_session {
@@ -20,7 +24,8 @@ struct be_session {
     const be_isa *isa;
     size_t threads, tokens;
     worker *workers;   /* [threads] */
-    be_arena *scratch; /* [threads] */
+    be_arena *scratch; /* [threads]; like workers' buffers first written by who uses it: the kernel puts it into that one's node */
+    be_pace pace;
 };
 
 /* --- opening -------------------------------------------------------------------------------------- */
@@ -28,6 +33,11 @@ struct be_session {
 static size_t larger(size_t a, size_t b)
 {
     return a > b ? a : b;
+}
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
 }
 
 static size_t arena_bytes(const be_session *session)
@@ -77,7 +87,7 @@ be_status be_session_open(be_model *model, const be_session_options *options, be
         return status;
     be_session *session = memory;
     session->model = model;
-    session->threads = wanted.threads ? wanted.threads : be_processors();
+    session->threads = wanted.threads ? wanted.threads : smaller(be_processors(), BE_MOST_THREADS);
     session->tokens = wanted.tokens ? wanted.tokens : BE_DEFAULT_TOKENS;
     if (session->tokens > MOST_TOKENS)
         status = be_fail(error, BE_ERROR_ARGUMENT, "tokens: %zu is more than %d", session->tokens, MOST_TOKENS);
@@ -212,6 +222,8 @@ static be_status predict_image(batch *self, be_team *team, worker *it, size_t in
             status = run_subject(session, team, it, grid, s, output, error);
     }
     timing.backbone = middle - start;
+    it->seconds += timing.backbone;
+    it->cells += grid->rows * grid->columns;
     timing.encoder = be_clock() - middle;
     if (self->timings)
         self->timings[index] = timing;
@@ -233,7 +245,7 @@ static void predict_alone(void *context, size_t index, size_t number)
 {
     batch *self = context;
     be_session *session = self->session;
-    be_team team = {.kernels = session->isa->kernels, .isa = session->isa, .worker = number, .scratch = session->scratch};
+    be_team team = {.isa = session->isa, .worker = number, .scratch = session->scratch};
     be_error error;
     if (!atomic_load(&self->failed))
         record(self, predict_image(self, &team, &session->workers[number], index, &error), &error);
@@ -243,20 +255,36 @@ static void predict_alone(void *context, size_t index, size_t number)
 static void predict_together(batch *self, size_t index)
 {
     be_session *session = self->session;
-    be_team team = {.kernels = session->isa->kernels, .isa = session->isa, .pool = session->pool, .scratch = session->scratch};
+    be_team team = {.isa = session->isa, .pool = session->pool, .scratch = session->scratch};
     be_error error;
     if (!atomic_load(&self->failed))
         record(self, predict_image(self, &team, &session->workers[0], index, &error), &error);
+}
+
+/* What the images since the last time took; the backbone alone, for what is asked of the encoders differs. */
+static void note_pace(be_session *session, void (*note)(be_pace *pace, double seconds, size_t cells))
+{
+    double seconds = 0;
+    size_t cells = 0;
+    for (size_t i = 0; i < session->threads; i++) {
+        seconds += session->workers[i].seconds;
+        cells += session->workers[i].cells;
+        session->workers[i].seconds = 0;
+        session->workers[i].cells = 0;
+    }
+    note(&session->pace, seconds, cells);
 }
 
 be_status be_session_predict(be_session *session, const be_image *images, size_t n_images, const be_output *outputs,
                              be_timing *timings, be_error *error)
 {
     batch self = {.session = session, .images = images, .outputs = outputs, .timings = timings};
-    size_t alone = n_images - n_images % session->threads; /* whole rounds: no thread waits long at the end */
+    size_t alone = be_pace_alone(&session->pace, n_images, session->threads);
     be_pool_run(session->pool, alone, predict_alone, &self);
+    note_pace(session, be_pace_note_alone);
     for (size_t i = alone; i < n_images; i++)
         predict_together(&self, i);
+    note_pace(session, be_pace_note_together);
     if (atomic_load(&self.failed))
         return be_fail(error, self.status, "%s", self.error.message);
     return BE_OK;
@@ -264,7 +292,7 @@ be_status be_session_predict(be_session *session, const be_image *images, size_t
 
 be_status be_session_features(be_session *session, const be_image *image, float *const *features, be_error *error)
 {
-    be_team team = {.kernels = session->isa->kernels, .isa = session->isa, .pool = session->pool, .scratch = session->scratch};
+    be_team team = {.isa = session->isa, .pool = session->pool, .scratch = session->scratch};
     worker *it = &session->workers[0];
     const be_grid *grid;
     be_status status = take_grid(session, image, 0, &grid, error);
@@ -304,7 +332,7 @@ static be_status check_groups(const be_subject_info *info, const be_vertex_group
 be_status be_session_maps(be_session *session, size_t subject, const float *features, size_t rows, size_t columns,
                           const be_vertex_group *groups, size_t n_groups, float *mean, float *heads, be_error *error)
 {
-    be_team team = {.kernels = session->isa->kernels, .isa = session->isa, .pool = session->pool, .scratch = session->scratch};
+    be_team team = {.isa = session->isa, .pool = session->pool, .scratch = session->scratch};
     worker *it = &session->workers[0];
     be_member_run run = {.model = session->model, .team = &team, .arena = &it->arena, .buffers = &it->buffers, .features = features,
                          .feature_stride = rows * columns * be_model_backbone(session->model)->channels};

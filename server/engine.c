@@ -44,7 +44,7 @@ static be_status open_model(engine *self, const config *from, size_t backbone, b
         be_session_options session = {.threads = from->threads, .tokens = from->tokens, .isa = from->isa};
         status = be_isa_precision(from->precision, from->isa, &options.precision, error);
         if (status == BE_OK)
-            status = be_model_open(&options, &self->models[self->n_models], error);
+            status = be_model_open_measured(&options, &session, &self->models[self->n_models], error);
         if (status == BE_OK)
             status = be_session_open(self->models[self->n_models], &session, &self->sessions[self->n_models], error);
         self->n_models++;

@@ -91,6 +91,20 @@ static bool listens_elsewhere(const config *a, const config *b)
     return strcmp(left, right) != 0 || a->listen_port != b->listen_port || a->connections != b->connections;
 }
 
+static void note_subject(const engine *served, size_t index)
+{
+    const engine_subject *subject = engine_subject_at(served, index);
+    const be_model *model = engine_model(served, subject->model);
+    const be_precision_error *measured = be_model_precision_error(model, subject->subject);
+    char against[128] = "";
+    if (measured)
+        snprintf(against, sizeof against, "; against f32 over %zu pictures: correlation %.6f, largest difference %.4f of the spread",
+                 measured->pictures, measured->correlation, measured->largest);
+    log_note("serves %s (%s, %s by %s) with weights %.12s%s", subject->name, be_model_backbone(model)->name,
+             be_precision_name(be_model_precision(model)), be_session_isa(engine_session(served, subject->model)),
+             engine_subject_info(served, index)->weights_hash, against);
+}
+
 static void use_fresh(daemon_state *self)
 {
     const config *from = &self->fresh->config;
@@ -101,13 +115,8 @@ static void use_fresh(daemon_state *self)
     results_resize(self->held, from->results_held);
     http_use(self->http, self->fresh);
     results_clear(self->held); /* what they are of is no longer served */
-    for (size_t i = 0; i < engine_subjects(self->fresh->engine); i++) {
-        const engine_subject *subject = engine_subject_at(self->fresh->engine, i);
-        const be_model *model = engine_model(self->fresh->engine, subject->model);
-        log_note("serves %s (%s, %s by %s) with weights %.12s", subject->name, be_model_backbone(model)->name,
-                 be_precision_name(be_model_precision(model)), be_session_isa(engine_session(self->fresh->engine, subject->model)),
-                 engine_subject_info(self->fresh->engine, i)->weights_hash);
-    }
+    for (size_t i = 0; i < engine_subjects(self->fresh->engine); i++)
+        note_subject(self->fresh->engine, i);
 }
 
 /* False when the first load failed: then there is nothing to serve. */

@@ -155,6 +155,7 @@ static int check(predict_request *ask)
         return tool_usage("--attention goes into JSON (-o FILE.json or --json); `brainenc attention` writes .npy and .png");
     if (ask->kind != KIND_JSON && (ask->spread || ask->quality))
         return tool_usage("%s goes into JSON (-o FILE.json or --json)", ask->spread ? "--spread" : "--quality");
+    ask->compute.measured = ask->kind == KIND_JSON; /* which tells it */
     return EXIT_DONE;
 }
 

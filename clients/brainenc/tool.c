@@ -152,7 +152,8 @@ be_status open_engine(const compute_options *options, engine *it, be_error *erro
     be_session_options session = {.threads = options->threads, .tokens = options->tokens, .isa = options->isa};
     be_status status = be_isa_precision(options->precision, options->isa, &model.precision, error);
     if (status == BE_OK)
-        status = be_model_open(&model, &it->model, error);
+        status = options->measured ? be_model_open_measured(&model, &session, &it->model, error)
+                                   : be_model_open(&model, &it->model, error);
     if (status != BE_OK)
         return status;
     status = check_sizes(it->model, options, error);

@@ -44,6 +44,7 @@ typedef struct compute_options {
     size_t n_subjects, heads, threads, tokens, pixels;
     be_activation activation;
     be_fit fit;
+    bool measured; /* what the precision costs is to be told: open_engine measures it */
 } compute_options;
 
 void compute_options_default(compute_options *options);
@@ -55,7 +56,7 @@ extern const struct option compute_long_options[N_COMPUTE_OPTIONS];
     "  --backbone FILE     the backbone's weights: DINOv2, CLIP or ResNet, as Meta, OpenAI, torchvision or Hugging Face name tensors\n" \
     "  --subject FILE      the subject's weights (`brainenc import` makes them)\n" \
     "  --fit HOW           pictures that are not squares of the training size: crop (default), stretch, pad or native\n" \
-    "  --threads N         default: as many as there are processors\n" \
+    "  --threads N         default: one for each core this process may use\n" \
     "  --backbone-heads N  the backbone's attention heads, where its file does not tell\n" \
     "  --backbone-activation NAME  CLIP's: auto (default), quick_gelu or gelu\n" \
     "  --max-tokens N      the largest token grid (default 1369)\n" \

@@ -43,7 +43,7 @@ be_status be_answer_id(const be_model *model, size_t subject, const be_answer_im
                        be_error *error);
 
 /* Adds what computes a subject: "backbone", "features", "layer" (the first member's; of an ensemble all "layers" too), "encoder",
- * "members", "runs", weights' hashes, "precision" and "storage", version and units. */
+ * "members", "runs", weights' hashes, "precision" (and "precision_error", where it was measured) and "storage", version and units. */
 void be_answer_add_model(be_json *json, cJSON *to, const be_model *model, size_t subject);
 /* "training_set" and "checkpoint_date", each null when it is not known. */
 void be_answer_add_training(be_json *json, cJSON *to, const be_subject_info *info);
@@ -53,6 +53,8 @@ void be_answer_add_quality(be_json *json, cJSON *to, const be_quality quality[BE
 void be_answer_add_roi_quality(be_json *json, cJSON *to, const be_subject *subject, const be_roi *roi);
 /* A ROI's object in a list: "name" and "family", null for "rest". */
 cJSON *be_answer_add_roi(be_json *json, cJSON *list, const be_roi *roi);
+/* A list of vertices' numbers. */
+void be_answer_add_numbers(be_json *json, cJSON *to, const char *key, const uint32_t *numbers, size_t count);
 
 /* Milliseconds, by stage. */
 typedef struct be_answer_timing {

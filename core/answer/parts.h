@@ -7,6 +7,8 @@
 
 /* Adds a text that is JSON, and frees its bytes. */
 void be_answer_add_raw(be_json *json, cJSON *to, const char *key, be_text *text);
+/* The shortest number that reads back as the same float32; null for NaN. */
+void be_answer_add_float(be_json *json, cJSON *to, const char *key, double value);
 /* "key": [first, second]. */
 void be_answer_add_pair(be_json *json, cJSON *to, const char *key, size_t first, size_t second);
 /* A hemisphere's `values` laid out in the columns of an answer; null when they are NULL. */

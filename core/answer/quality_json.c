@@ -4,13 +4,6 @@
 #include "core/answer/parts.h"
 #include "core/base/memory.h"
 
-static void add_number(be_json *json, cJSON *to, const char *key, double value)
-{
-    char text[BE_FLOAT_TEXT_SIZE];
-    be_float_text((float)value, text);
-    be_json_raw(json, to, key, text);
-}
-
 static void add_text(be_json *json, cJSON *to, const char *key, const char *text)
 {
     if (*text)
@@ -30,9 +23,9 @@ void be_answer_add_quality(be_json *json, cJSON *to, const be_quality quality[BE
     cJSON *object = be_json_object(json, to, "quality");
     for (int h = BE_LEFT; h < BE_HEMISPHERES; h++) {
         cJSON *side = be_json_object(json, object, be_hemisphere_name((be_hemisphere)h));
-        add_number(json, side, "validation", quality[h].correlation);
-        add_number(json, side, "noise_ceiling", quality[h].ceiling);
-        add_number(json, side, "accuracy", quality[h].accuracy);
+        be_answer_add_float(json, side, "validation", quality[h].correlation);
+        be_answer_add_float(json, side, "noise_ceiling", quality[h].ceiling);
+        be_answer_add_float(json, side, "accuracy", quality[h].accuracy);
     }
 }
 
@@ -47,15 +40,15 @@ void be_answer_add_roi_quality(be_json *json, cJSON *to, const be_subject *subje
 be_status be_answer_add_vertex_quality(be_json *json, cJSON *to, const be_subject *subject, be_hemisphere hemisphere,
                                        const be_columns *columns, be_error *error)
 {
-    void *memory;
+    float *correlation;
     size_t vertices = be_subject_get_info(subject)->n_vertices[hemisphere];
-    be_status status = be_allocate(&memory, 2 * vertices, sizeof(float), "an answer", error);
+    be_status status = be_allocate_floats(&correlation, 2 * vertices, "an answer", error);
     if (status != BE_OK)
         return status;
-    float *correlation = memory, *ceiling = correlation + vertices;
+    float *ceiling = correlation + vertices;
     be_quality_vertices(subject, hemisphere, correlation, ceiling, NULL);
     be_answer_add_column(json, to, "validation", columns, be_subject_validation(subject, hemisphere) ? correlation : NULL);
     be_answer_add_column(json, to, "noise_ceiling", columns, be_subject_ncsnr(subject, hemisphere) ? ceiling : NULL);
-    free(memory);
+    free(correlation);
     return BE_OK;
 }

@@ -13,6 +13,8 @@ static bool reserve(be_text *text, size_t more)
     void *bytes = text->bytes;
     if (text->failed)
         return false;
+    if (text->capacity - text->length > more)
+        return true;
     if (!be_size_add(text->length, more, &needed) || !be_size_add(needed, 1, &needed) ||
         be_grow(&bytes, &text->capacity, needed, 1, "an answer", NULL) != BE_OK) {
         text->failed = true;

@@ -19,7 +19,7 @@ static void lay_out(vit_run *self, be_arena *arena)
 
 static void normalise(const vit_run *self, const vit_norm *norm, const float *in, float *out, size_t rows)
 {
-    self->team->kernels->layer_norm(out, in, norm->gain, norm->bias, rows, self->model->width, self->model->epsilon);
+    self->team->isa->kernels->layer_norm(out, in, norm->gain, norm->bias, rows, self->model->width, self->model->epsilon);
 }
 
 /* --- image to tokens ------------------------------------------------------------------------------ */
@@ -54,7 +54,10 @@ static void embed(void *context, size_t panel, size_t worker)
     for (size_t i = 0; i < count; i++)
         gather_patch(self, (first + i) / self->columns, (first + i) % self->columns, pixels + i * inner);
     memcpy(x, self->positions + first * width, count * width * sizeof *x);
-    be_product_transposed(x, width, pixels, inner, model->patches, inner, count, width, inner, 1.0f, true);
+    be_activations patches;
+    be_activations_round(&patches, self->team->isa, BE_PRECISION_F32, pixels, inner, count, inner, 1.0f, scratch);
+    be_matrix_multiply(self->team->isa, &(be_matrix_product){.in = &patches, .weight = &model->patches, .epilogue = BE_EPILOGUE_ADD,
+                                                             .out = x, .out_stride = width}, scratch);
     if (model->first_norm.gain)
         normalise(self, &model->first_norm, x, x, count);
 }
@@ -153,7 +156,7 @@ static be_activations widen(const vit_run *run, const vit_linear *layer, const b
     }
     float *both = be_arena_floats(scratch, in->rows * wide);
     multiply(run, (be_matrix_product){.in = in, .weight = &layer->weight, .out = both, .out_stride = wide}, worker);
-    team->kernels->bias_swiglu(both, layer->bias, in->rows, model->hidden);
+    team->isa->kernels->bias_swiglu(both, layer->bias, in->rows, model->hidden);
     be_activations_round(&hidden, team->isa, model->precision, both, wide, in->rows, model->hidden, 1.0f, scratch);
     return hidden;
 }
@@ -333,7 +336,7 @@ static size_t count_feed_forward(const vit *model)
     be_arena_floats(&counting, be_activations_floats(model->precision, rows, model->hidden));
     if (model->activation == BE_ACTIVATION_SWIGLU)
         be_arena_floats(&counting, rows * wide);
-    be_arena_floats(&counting, be_matrix_scratch(model->precision, rows, wide > 3 * model->width ? wide : 3 * model->width));
+    be_arena_floats(&counting, be_matrix_scratch(rows));
     return counting.used;
 }
 
@@ -342,6 +345,7 @@ size_t vit_scratch_bytes(const vit *model, size_t cells)
 {
     be_arena pixels = {0}, scores = {0};
     be_arena_floats(&pixels, BE_PANEL_ROWS * COLOURS * model->patch * model->patch);
+    be_arena_floats(&pixels, be_matrix_scratch(BE_PANEL_ROWS));
     be_arena_floats(&scores, be_attention_room(model->precision, model->leading + cells, model->width / model->heads));
     size_t largest = count_feed_forward(model);
     largest = pixels.used > largest ? pixels.used : largest;

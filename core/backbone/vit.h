@@ -41,7 +41,8 @@ typedef struct vit {
     be_activation activation;
     float epsilon;                      /* of every LayerNorm */
     be_precision precision;             /* of the products, but for that of the pixels, which is small */
-    float *patches, *patch_bias;        /* [C][3 * patch * patch], [C]; CLIP has no bias: NULL */
+    be_matrix patches;                  /* [C][3 * patch * patch], in float32: its product takes no time to speak of */
+    float *patch_bias;                  /* [C]; CLIP has none: NULL */
     float *leading_tokens;              /* [leading][C], the position of the class token already added */
     float *positions;                   /* [grid * grid][C] */
     vit_norm first_norm, last_norm;     /* NULL: there is none, or no tap needs it */

@@ -105,43 +105,34 @@ static vit_norm visit_norm(walk *self, const char *part, size_t width)
     return (vit_norm){gain, visit_vector(self, part, ".bias", width)};
 }
 
-/* A matrix [rows][columns] while it is read: where its values go. In F32 they stay there; otherwise they are packed and let go. */
+/* A matrix [rows][columns] while it is read: its values, until they are packed. */
 typedef struct coming {
     float *values;
     size_t rows, columns;
+    be_precision precision;
 } coming;
 
-static coming begin_matrix(walk *self, size_t rows, size_t columns)
+static coming begin_matrix(walk *self, be_precision precision, size_t rows, size_t columns)
 {
-    coming it = {.rows = rows, .columns = columns};
     void *memory = NULL;
-    if (self->precision == BE_PRECISION_F32) {
-        it.values = take(self, rows * columns);
-        return it;
-    }
     self->floats += rows * columns;
     if (self->reading && self->status == BE_OK)
         self->status = be_allocate_aligned(&memory, rows * columns, sizeof(float), "a tensor that is packed", self->error);
-    it.values = memory;
-    return it;
+    return (coming){memory, rows, columns, precision};
 }
 
 static be_matrix end_matrix(walk *self, const coming *it)
 {
     be_matrix matrix = {0};
-    if (self->precision == BE_PRECISION_F32) {
-        be_matrix_pack(&matrix, NULL, self->precision, it->values, it->rows, it->columns, NULL);
-        return matrix;
-    }
     if (self->status == BE_OK)
-        self->status = be_matrix_keep(&matrix, self->precision, it->values, it->rows, it->columns, self->arena, self->error);
+        self->status = be_matrix_keep(&matrix, it->precision, it->values, it->rows, it->columns, self->arena, self->error);
     free(it->values);
     return matrix;
 }
 
 static be_matrix visit_matrix(walk *self, const char *part, const char *suffix, size_t rows, size_t columns)
 {
-    coming it = begin_matrix(self, rows, columns);
+    coming it = begin_matrix(self, self->precision, rows, columns);
     visit(self, part, suffix, rows, columns, it.values);
     return end_matrix(self, &it);
 }
@@ -165,7 +156,7 @@ static vit_linear visit_queries(walk *self, size_t width)
 {
     if (!self->names->qkv_weight)
         return visit_linear(self, self->names->query, width, width);
-    coming it = begin_matrix(self, width, width);
+    coming it = begin_matrix(self, self->precision, width, width);
     visit_third(self, self->names->qkv_weight, width, width, it.values);
     be_matrix weight = end_matrix(self, &it);
     float *bias = take(self, width);
@@ -180,7 +171,7 @@ static vit_linear visit_projections(walk *self, size_t width)
         be_matrix weight = visit_matrix(self, self->names->qkv_weight, "", 3 * width, width);
         return (vit_linear){weight, visit_vector(self, self->names->qkv_bias, "", 3 * width)};
     }
-    coming it = begin_matrix(self, 3 * width, width);
+    coming it = begin_matrix(self, self->precision, 3 * width, width);
     float *bias = take(self, 3 * width);
     for (size_t i = 0; i < 3; i++) {
         visit(self, parts[i], ".weight", width, width, offset(it.values, i * width * width));
@@ -237,7 +228,7 @@ static void visit_projection(walk *self, vit *model)
         model->projection = visit_matrix(self, self->names->projection, "", channels, width);
         return;
     }
-    coming it = begin_matrix(self, channels, width);
+    coming it = begin_matrix(self, self->precision, channels, width);
     float *turned = visit_apart(self, self->names->projection, width, channels);
     for (size_t i = 0; turned && i < width * channels; i++)
         it.values[i % channels * width + i / channels] = turned[i];
@@ -250,8 +241,9 @@ static void visit_all(walk *self, vit *model, const char *prefix)
     const vit_names *names = self->names;
     size_t width = model->width, inner = 3 * model->patch * model->patch;
     snprintf(self->prefix, sizeof self->prefix, "%s", prefix);
-    model->patches = take(self, width * inner);
-    visit(self, names->patches, ".weight", width, inner, model->patches);
+    coming patches = begin_matrix(self, BE_PRECISION_F32, width, inner);
+    visit(self, names->patches, ".weight", width, inner, patches.values);
+    model->patches = end_matrix(self, &patches);
     if (names->patch_bias)
         model->patch_bias = visit_vector(self, names->patches, ".bias", width);
     visit_tokens(self, model);

@@ -3,40 +3,20 @@
 #include "core/compute/matrix.h"
 #include "core/compute/product.h"
 
-/* Query rows in a block, so that its scores stay in the second-level cache: 128 rows of 962 are 0.5 MB. In bfloat16 the
- * exponentials, the keys and the values of the head are there as well. */
-enum { BLOCK_ROWS = 128, ROUNDED_BLOCK_ROWS = 64, TASKS_EACH = 4 };
+/* Query rows in a block, so that its scores, the exponentials, and the keys and values of its head stay in the second-level cache. */
+enum { BLOCK_ROWS = 64, TASKS_EACH = 4 };
 
 typedef struct job {
     const be_team *team;
     const be_attention *attention;
     size_t blocks; /* of query rows, for each head */
-    size_t slices; /* of a head's blocks, where a task takes several */
+    size_t slices; /* of a head's blocks: a task takes one */
 } job;
-
-static void attend(void *context, size_t task, size_t worker)
-{
-    const job *self = context;
-    const be_attention *a = self->attention;
-    size_t head = task / self->blocks * a->head_width, block = task % self->blocks;
-    size_t first = be_panel_start(a->queries, self->blocks, block);
-    size_t rows = be_panel_start(a->queries, self->blocks, block + 1) - first;
-    be_arena *scratch = &self->team->scratch[worker];
-    be_arena_reset(scratch);
-    float *scores = be_arena_floats(scratch, rows * a->tokens);
-    be_product_transposed(scores, a->tokens, a->q + first * a->q_stride + head, a->q_stride, a->k + head, a->k_stride, rows,
-                          a->tokens, a->head_width, a->scale, false);
-    self->team->kernels->softmax(scores, rows, a->tokens, a->tokens);
-    be_product(a->out + first * a->out_stride + head, a->out_stride, scores, a->tokens, a->v + head, a->v_stride, rows,
-               a->head_width, a->tokens);
-}
-
-/* --- rounded ------------------------------------------------------------------------------------------------------ */
 
 /* What a task works on, in its worker's scratch; the same call counts what it takes (be_arena). */
 typedef struct head {
     be_matrix keys, values;  /* keys' rows are the columns of the scores, values' columns those of the output */
-    float *scores, *inverses; /* [ROUNDED_BLOCK_ROWS][stride], [ROUNDED_BLOCK_ROWS] */
+    float *scores, *inverses; /* [BLOCK_ROWS][stride], [BLOCK_ROWS] */
     size_t stride;
 } head;
 
@@ -52,8 +32,8 @@ static void lay_out(head *self, be_precision precision, size_t tokens, size_t he
     self->stride = (tokens + BE_TILE_ROWS - 1) / BE_TILE_ROWS * BE_TILE_ROWS;
     make_matrix(&self->keys, precision, tokens, head_width, arena);
     make_matrix(&self->values, precision, head_width, tokens, arena);
-    self->scores = be_arena_floats(arena, ROUNDED_BLOCK_ROWS * self->stride);
-    self->inverses = be_arena_floats(arena, ROUNDED_BLOCK_ROWS);
+    self->scores = be_arena_floats(arena, BLOCK_ROWS * self->stride);
+    self->inverses = be_arena_floats(arena, BLOCK_ROWS);
 }
 
 /* Query rows `first` to `first` + `rows` - 1 of the head whose columns begin at `column`. */
@@ -68,7 +48,7 @@ static void attend_block(const be_isa *isa, const be_attention *a, const head *s
         .in = &queries, .weight = &self->keys, .out = self->scores, .out_stride = self->stride, .whole_tiles = true,
     };
     be_matrix_multiply(isa, &product, scratch);
-    be_activations_make(&weights, a->precision, rows, a->tokens, scratch);
+    be_activations_make_over(&weights, a->precision, self->scores, self->stride, rows, a->tokens, scratch);
     isa->tiles->exponentials(&weights, self->inverses, self->scores, self->stride);
     product = (be_matrix_product){
         .in = &weights, .weight = &self->values, .epilogue = BE_EPILOGUE_SCALE_ROWS, .scale = self->inverses,
@@ -93,8 +73,8 @@ static void attend_slice(void *context, size_t task, size_t worker)
     isa->tiles->pack_turned(&it.values, a->v + column, a->v_stride);
     for (size_t block = be_panel_start(self->blocks, self->slices, slice);
          block < be_panel_start(self->blocks, self->slices, slice + 1); block++) {
-        size_t first = block * ROUNDED_BLOCK_ROWS, left = a->queries - first;
-        attend_block(isa, a, &it, column, first, left < ROUNDED_BLOCK_ROWS ? left : ROUNDED_BLOCK_ROWS, scratch);
+        size_t first = block * BLOCK_ROWS, left = a->queries - first;
+        attend_block(isa, a, &it, column, first, left < BLOCK_ROWS ? left : BLOCK_ROWS, scratch);
     }
 }
 
@@ -106,19 +86,12 @@ static size_t slices_of(const be_team *team, size_t heads, size_t blocks)
     return slices < blocks ? slices : blocks;
 }
 
-/* --- the face ----------------------------------------------------------------------------------------------------- */
-
 void be_attention_run(const be_team *team, const be_attention *attention)
 {
     job self = {.team = team, .attention = attention};
     if (attention->queries == 0)
         return;
-    if (attention->precision == BE_PRECISION_F32) {
-        self.blocks = (attention->queries + BLOCK_ROWS - 1) / BLOCK_ROWS;
-        be_team_run(team, BE_STAGE_ATTEND, self.blocks * attention->heads, attend, &self);
-        return;
-    }
-    self.blocks = (attention->queries + ROUNDED_BLOCK_ROWS - 1) / ROUNDED_BLOCK_ROWS;
+    self.blocks = (attention->queries + BLOCK_ROWS - 1) / BLOCK_ROWS;
     self.slices = slices_of(team, attention->heads, self.blocks);
     be_team_run(team, BE_STAGE_ATTEND, self.slices * attention->heads, attend_slice, &self);
 }
@@ -127,11 +100,9 @@ size_t be_attention_room(be_precision precision, size_t tokens, size_t head_widt
 {
     be_arena counting = {0};
     head it;
-    if (precision == BE_PRECISION_F32)
-        return BLOCK_ROWS * tokens;
     lay_out(&it, precision, tokens, head_width, &counting);
-    be_arena_floats(&counting, be_activations_floats(precision, ROUNDED_BLOCK_ROWS, head_width));
-    be_arena_floats(&counting, be_activations_floats(precision, ROUNDED_BLOCK_ROWS, tokens));
-    be_arena_floats(&counting, be_matrix_scratch(precision, ROUNDED_BLOCK_ROWS, head_width));
+    be_arena_floats(&counting, be_activations_floats(precision, BLOCK_ROWS, head_width));
+    be_arena_floats(&counting, be_activations_floats(precision, BLOCK_ROWS, tokens));
+    be_arena_floats(&counting, be_matrix_scratch(BLOCK_ROWS));
     return counting.used / sizeof(float);
 }

@@ -7,15 +7,15 @@
 /* out_h = softmax(scale * q_h k_h') v_h for each head h, whose columns begin at h * head_width of each array.
  * Strides are the floats from one row to the next. `out` may not overlap the inputs.
  *
- * Not in F32: scale * q, k, v and the exponentials are rounded to the operands of products in the precision, an output's
- * weights sum to one as rounded, and its bits depend on its row and column alone. */
+ * Of another precision than F32: scale * q, k, v and the exponentials are rounded to the operands of its products, and an output's
+ * weights sum to one as rounded. Its bits depend on its row and column alone. */
 typedef struct be_attention {
     const float *q, *k, *v;    /* [queries][..], [tokens][..], [tokens][..] */
     float *out;                /* [queries][heads * head_width] */
     size_t q_stride, k_stride, v_stride, out_stride;
     size_t queries, tokens, heads, head_width;
     float scale;               /* 1 / sqrt(head_width) */
-    be_precision precision;    /* of both products; another than F32 wants the team's isa */
+    be_precision precision;    /* of both products */
 } be_attention;
 
 /* Computes it on the team. Each worker's scratch holds be_attention_room floats. */

@@ -15,29 +15,31 @@ static size_t round_up(size_t size, size_t step)
 
 /* --- weights ------------------------------------------------------------------------------------------------------ */
 
-/* The numbers in one packed form of [rows][inner]; false when they overflow. */
-static bool packed_size(size_t rows, size_t inner, size_t *count)
+/* The numbers in one packed form of [columns][inner]; false when they overflow. */
+static bool packed_size(be_precision precision, size_t columns, size_t inner, size_t *count)
 {
-    size_t padded_rows, padded_inner;
-    return be_size_add(rows, BE_TILE_ROWS - 1, &padded_rows) && be_size_add(inner, BE_TILE_INNER - 1, &padded_inner) &&
-           be_size_multiply(round_up(rows, BE_TILE_ROWS), round_up(inner, BE_TILE_INNER), count);
+    size_t padded, padded_inner, step = precision == BE_PRECISION_F32 ? 1 : BE_TILE_INNER;
+    return be_size_add(columns, BE_TILE_ROWS - 1, &padded) && be_size_add(inner, step - 1, &padded_inner) &&
+           be_size_multiply(round_up(columns, BE_TILE_ROWS), round_up(inner, step), count);
 }
 
-static size_t parts_of(be_precision precision)
+static size_t number_bytes(be_precision precision)
 {
-    return precision == BE_PRECISION_F32 ? 0 : precision == BE_PRECISION_BF16 ? 1 : 2;
+    return precision == BE_PRECISION_BF16 ? sizeof(uint16_t) : sizeof(float); /* bf16x3 holds two halves */
 }
 
 bool be_matrix_bytes(be_precision precision, size_t columns, size_t inner, size_t *bytes)
 {
     size_t count;
-    return packed_size(columns, inner, &count) && be_size_multiply(count, parts_of(precision) * sizeof(uint16_t), bytes);
+    return packed_size(precision, columns, inner, &count) && be_size_multiply(count, number_bytes(precision), bytes);
 }
 
 void be_matrix_make(be_matrix *matrix, be_precision precision, size_t columns, size_t inner, void *memory)
 {
     *matrix = (be_matrix){.precision = precision, .columns = columns, .inner = inner};
-    if (precision != BE_PRECISION_F32)
+    if (precision == BE_PRECISION_F32)
+        matrix->values = memory;
+    else
         matrix->high = memory;
     if (precision == BE_PRECISION_BF16X3 && memory)
         matrix->low = matrix->high + round_up(columns, BE_TILE_ROWS) * round_up(inner, BE_TILE_INNER);
@@ -47,31 +49,23 @@ void be_matrix_pack(be_matrix *matrix, const be_isa *isa, be_precision precision
                     size_t inner, void *memory)
 {
     be_matrix_make(matrix, precision, columns, inner, memory);
-    if (precision == BE_PRECISION_F32)
-        matrix->values = weight;
-    else
-        isa->tiles->pack(matrix, weight, inner);
+    isa->tiles->pack(matrix, weight, inner);
 }
 
 be_status be_matrix_keep(be_matrix *matrix, be_precision precision, const float *weight, size_t columns, size_t inner,
                          be_arena *arena, be_error *error)
 {
     const be_isa *isa;
-    size_t bytes = columns * inner * sizeof(float); /* of an array there is */
-    *matrix = (be_matrix){.precision = precision, .columns = columns, .inner = inner};
-    if (precision != BE_PRECISION_F32 && !be_matrix_bytes(precision, columns, inner, &bytes))
+    size_t bytes;
+    if (!be_matrix_bytes(precision, columns, inner, &bytes))
         return be_fail_memory(error, SIZE_MAX, "a packed weight");
-    float *memory = be_arena_floats(arena, (bytes + sizeof(float) - 1) / sizeof(float));
+    float *memory = be_arena_floats(arena, bytes / sizeof(float));
+    be_matrix_make(matrix, precision, columns, inner, memory);
     if (!weight || !memory)
         return BE_OK;
-    if (precision == BE_PRECISION_F32) {
-        memcpy(memory, weight, bytes);
-        matrix->values = memory;
-        return BE_OK;
-    }
     be_status status = be_isa_select(NULL, &isa, error); /* each packs alike */
     if (status == BE_OK)
-        be_matrix_pack(matrix, isa, precision, weight, columns, inner, memory);
+        isa->tiles->pack(matrix, weight, inner);
     return status;
 }
 
@@ -105,20 +99,38 @@ static uint16_t *take_part(size_t rows, size_t inner, be_arena *arena)
 
 void be_activations_make(be_activations *to, be_precision precision, size_t rows, size_t inner, be_arena *arena)
 {
-    *to = (be_activations){.precision = precision, .rows = rows, .inner = inner, .stride = inner};
-    if (precision == BE_PRECISION_F32)
-        to->values = to->room = be_arena_floats(arena, rows * inner);
-    else
+    *to = (be_activations){.precision = precision, .rows = rows, .inner = inner};
+    if (precision == BE_PRECISION_F32) {
+        to->stride = round_up(inner, BE_TILE_ROWS) + BE_TILE_ROWS; /* rows a power of two apart would share the cache's places */
+        to->values = to->room = be_arena_floats(arena, rows * to->stride);
+    } else {
         to->high = take_part(rows, inner, arena);
+    }
     if (precision == BE_PRECISION_BF16X3)
         to->low = take_part(rows, inner, arena);
+}
+
+static void view(be_activations *to, const float *in, size_t stride, size_t rows, size_t inner)
+{
+    *to = (be_activations){.precision = BE_PRECISION_F32, .rows = rows, .inner = inner, .values = in, .stride = stride};
+}
+
+void be_activations_make_over(be_activations *to, be_precision precision, float *values, size_t stride, size_t rows,
+                              size_t inner, be_arena *arena)
+{
+    if (precision != BE_PRECISION_F32) {
+        be_activations_make(to, precision, rows, inner, arena);
+        return;
+    }
+    view(to, values, stride, rows, inner);
+    to->room = values;
 }
 
 void be_activations_round(be_activations *to, const be_isa *isa, be_precision precision, const float *in, size_t stride,
                           size_t rows, size_t inner, float factor, be_arena *arena)
 {
-    if (precision == BE_PRECISION_F32) {
-        *to = (be_activations){.precision = precision, .rows = rows, .inner = inner, .values = in, .stride = stride};
+    if (precision == BE_PRECISION_F32 && factor == 1.0f) {
+        view(to, in, stride, rows, inner);
         return;
     }
     be_activations_make(to, precision, rows, inner, arena);
@@ -130,15 +142,13 @@ void be_activations_layer_norm(be_activations *to, const be_isa *isa, be_precisi
                                be_arena *arena)
 {
     be_activations_make(to, precision, rows, inner, arena);
-    if (precision == BE_PRECISION_F32) {
-        isa->kernels->layer_norm(to->room, in, gain, bias, rows, inner, epsilon);
-        return;
-    }
     size_t used = arena->used;
-    float *normal = be_arena_floats(arena, inner);
+    float *normal = precision == BE_PRECISION_F32 ? NULL : be_arena_floats(arena, inner);
     for (size_t row = 0; row < rows; row++) {
-        isa->kernels->layer_norm(normal, in + row * inner, gain, bias, 1, inner, epsilon);
-        isa->tiles->round_rows(to, row, normal, inner, 1, 1.0f);
+        float *out = normal ? normal : to->room + row * to->stride;
+        isa->kernels->layer_norm(out, in + row * inner, gain, bias, 1, inner, epsilon);
+        if (normal)
+            isa->tiles->round_rows(to, row, normal, inner, 1, 1.0f);
     }
     arena->used = used;
 }
@@ -154,58 +164,28 @@ size_t be_activations_floats(be_precision precision, size_t rows, size_t inner)
 
 /* --- products ----------------------------------------------------------------------------------------------------- */
 
-/* One row of a product in float32: y is where the product was written. */
-static void finish_row(const be_kernels *kernels, const be_matrix_product *product, float *out, float *y, size_t row)
-{
-    size_t columns = product->weight->columns;
-    switch (product->epilogue) {
-    case BE_EPILOGUE_NONE: break;
-    case BE_EPILOGUE_BIAS: kernels->bias_add(y, product->bias, 1, columns, columns); break;
-    case BE_EPILOGUE_GELU: kernels->bias_gelu(y, product->bias, 1, columns); break;
-    case BE_EPILOGUE_QUICK_GELU: kernels->bias_quick_gelu(y, product->bias, 1, columns); break;
-    case BE_EPILOGUE_RELU: kernels->bias_relu(y, product->bias, 1, columns); break;
-    case BE_EPILOGUE_RESIDUAL: kernels->residual_add(out, y, product->bias, product->scale, 1, columns); break;
-    case BE_EPILOGUE_SCALE_ROWS:
-        for (size_t i = 0; i < columns; i++)
-            y[i] *= product->scale[row];
-        break;
-    }
-}
-
-static void multiply_f32(const be_kernels *kernels, const be_matrix_product *product, be_arena *scratch)
-{
-    const be_activations *in = product->in;
-    size_t columns = product->weight->columns, inner = product->weight->inner;
-    size_t stride = product->packed ? columns : product->out_stride, y_stride = stride;
-    float *out = product->packed ? product->packed->room : product->out, *y = out;
-    if (product->epilogue == BE_EPILOGUE_RESIDUAL)
-        y = be_arena_floats(scratch, in->rows * columns), y_stride = columns;
-    be_product_transposed(y, y_stride, in->values, in->stride, product->weight->values, inner, in->rows, columns, inner, 1.0f,
-                          false);
-    for (size_t row = 0; row < in->rows; row++)
-        finish_row(kernels, product, out + row * stride, y + row * y_stride, row);
-}
-
 void be_matrix_multiply(const be_isa *isa, const be_matrix_product *product, be_arena *scratch)
 {
     size_t used = scratch->used;
-    if (product->weight->precision == BE_PRECISION_F32) {
-        multiply_f32(isa->kernels, product, scratch);
-    } else {
-        float *sums = product->whole_tiles ? NULL : be_arena_floats(scratch, be_tiles_sums(product->in->rows));
-        isa->tiles->multiply(product, sums);
-    }
+    float *sums = product->whole_tiles ? NULL : be_arena_floats(scratch, be_matrix_scratch(product->in->rows));
+    isa->tiles->multiply(product, sums);
     scratch->used = used;
 }
 
-size_t be_tiles_sums(size_t rows)
+void be_matrix_linear(const be_isa *isa, const be_matrix *weight, const float *bias, const float *in, size_t rows, float *out,
+                      size_t out_stride, be_arena *scratch)
 {
-    return 2 * round_up(rows, BE_TILE_ROWS) * BE_TILES_WIDEST;
+    size_t used = scratch->used, inner = weight->inner;
+    be_activations rounded;
+    be_activations_round(&rounded, isa, weight->precision, in, inner, rows, inner, 1.0f, scratch);
+    be_matrix_multiply(isa, &(be_matrix_product){.in = &rounded, .weight = weight, .epilogue = BE_EPILOGUE_BIAS, .bias = bias,
+                                                 .out = out, .out_stride = out_stride}, scratch);
+    scratch->used = used;
 }
 
-size_t be_matrix_scratch(be_precision precision, size_t rows, size_t columns)
+size_t be_matrix_scratch(size_t rows)
 {
-    return precision == BE_PRECISION_F32 ? rows * columns : be_tiles_sums(rows);
+    return 2 * round_up(rows, BE_TILE_ROWS) * BE_TILES_WIDEST;
 }
 
 size_t be_matrix_panel_start(size_t rows, size_t panel)

@@ -1,7 +1,5 @@
-/* Products of activations with weights in any precision, with what follows the product done in its last step.
- *
- * In float32 the product is cblas_sgemm's (see product.h for what its bits depend on). In the other precisions the bits of
- * an output element depend on its row and column alone: rows may be cut into panels at will.
+/* Products of activations with weights in any precision, with what follows the product done in its last step. The bits of an
+ * output element depend on its row and column alone: rows may be cut into panels at will.
  */
 #ifndef BRAINENC_COMPUTE_MATRIX_H
 #define BRAINENC_COMPUTE_MATRIX_H
@@ -19,22 +17,22 @@
 typedef struct be_matrix {
     be_precision precision;
     size_t columns, inner;  /* at least 1, at most BE_PRODUCT_LIMIT */
-    const float *values;    /* F32: the caller's weight itself */
-    uint16_t *high, *low;   /* else: bfloat16 in the order of tiles.h, in memory of the caller's; low: NULL but for BF16X3 */
+    float *values;          /* F32; in the order of tiles.h, in memory of the caller's */
+    uint16_t *high, *low;   /* else: bfloat16 likewise; low: NULL but for BF16X3 */
 } be_matrix;
 
-/* *bytes = the memory a packed weight takes, 0 for F32; false when that overflows size_t. */
+/* *bytes = the memory a packed weight takes; false when that overflows size_t. */
 bool be_matrix_bytes(be_precision precision, size_t columns, size_t inner, size_t *bytes);
 
-/* *matrix = room for a weight, in F32 none; be_tiles.pack and pack_turned fill it. `memory`: as below. */
+/* *matrix = room for a weight; be_tiles.pack and pack_turned fill it. `memory`: as below. */
 void be_matrix_make(be_matrix *matrix, be_precision precision, size_t columns, size_t inner, void *memory);
 
-/* *matrix = the weight, whose values are kept (F32: they must outlive the matrix) or rounded to nearest even into `memory`:
- * be_matrix_bytes bytes aligned to BE_ALIGNMENT, which must outlive the matrix. */
+/* *matrix = the weight, whose values are copied, or rounded to nearest even, into `memory`: be_matrix_bytes bytes aligned to
+ * BE_ALIGNMENT, which must outlive the matrix. */
 void be_matrix_pack(be_matrix *matrix, const be_isa *isa, be_precision precision, const float *weight, size_t columns,
                     size_t inner, void *memory);
 
-/* *matrix = a weight whose memory is taken from `arena`: packed there, or in F32 a copy. With `weight` NULL only the memory is taken
+/* *matrix = a weight that is packed into memory taken from `arena`. With `weight` NULL only the memory is taken
  * (or counted), and the matrix is not to be used. BE_ERROR_MEMORY when the size overflows. */
 be_status be_matrix_keep(be_matrix *matrix, be_precision precision, const float *weight, size_t columns, size_t inner,
                          be_arena *arena, be_error *error);
@@ -47,21 +45,24 @@ typedef struct be_activations {
     be_precision precision;
     size_t rows, inner;
     const float *values;   /* F32: rows `stride` floats apart */
-    float *room;           /* F32: `values` where they are this one's own; NULL where they are the caller's */
+    float *room;           /* F32: `values` where they may be written; NULL where they are the caller's */
     size_t stride;
     uint16_t *high, *low;  /* else: as a weight's */
 } be_activations;
 
 /* Room for the output of a product (be_matrix_product.packed). */
 void be_activations_make(be_activations *to, be_precision precision, size_t rows, size_t inner, be_arena *arena);
-/* *to = factor * in, in F32 a view of `in` that takes no memory: there factor must be 1. */
+/* Room for what is computed from values[rows][inner] element by element: in F32 the values themselves, which takes no memory. */
+void be_activations_make_over(be_activations *to, be_precision precision, float *values, size_t stride, size_t rows,
+                              size_t inner, be_arena *arena);
+/* *to = factor * in; in F32 with a factor of 1 a view of `in` that takes no memory. */
 void be_activations_round(be_activations *to, const be_isa *isa, be_precision precision, const float *in, size_t stride,
                           size_t rows, size_t inner, float factor, be_arena *arena);
 /* *to = LayerNorm(in) as be_kernels computes it; `in` is dense. */
 void be_activations_layer_norm(be_activations *to, const be_isa *isa, be_precision precision, const float *in,
                                const float *gain, const float *bias, float epsilon, size_t rows, size_t inner,
                                be_arena *arena);
-/* The floats that each of the three takes from its arena, at most. */
+/* The floats that each of the four takes from its arena, at most. */
 size_t be_activations_floats(be_precision precision, size_t rows, size_t inner);
 
 /* --- products ----------------------------------------------------------------------------------------------------- */
@@ -73,6 +74,8 @@ typedef enum be_epilogue {
     BE_EPILOGUE_GELU,       /* out = gelu(y + bias), with erf */
     BE_EPILOGUE_QUICK_GELU, /* out = quick_gelu(y + bias) */
     BE_EPILOGUE_RELU,       /* out = max(0, y + bias) */
+    BE_EPILOGUE_ADD,        /* out = out + y; `out` only */
+    BE_EPILOGUE_ADD_RELU,   /* out = max(0, out + y + bias); `out` only */
     BE_EPILOGUE_RESIDUAL,   /* out = out + (y + bias) * scale; `out` only */
     BE_EPILOGUE_SCALE_ROWS  /* out[r] = y[r] * scale[r] */
 } be_epilogue;
@@ -87,15 +90,20 @@ typedef struct be_matrix_product {
     float *out;                   /* [rows][columns], rows out_stride floats apart; may not overlap the operands */
     size_t out_stride;
     bool whole_tiles;             /* `out` has room for rows and columns rounded up to BE_TILE_ROWS, what is there may change,
-                                     and the epilogue is NONE: such a product in bfloat16 needs no scratch and no copy */
+                                     and the epilogue is NONE: such a product needs no scratch and no copy */
     const be_activations *packed; /* instead of `out`: made [rows][columns], of the operands' precision */
 } be_matrix_product;
 
 /* Computes it. Takes at most be_matrix_scratch floats from `scratch` and gives them back. */
 void be_matrix_multiply(const be_isa *isa, const be_matrix_product *product, be_arena *scratch);
-size_t be_matrix_scratch(be_precision precision, size_t rows, size_t columns);
+size_t be_matrix_scratch(size_t rows);
 
-/* The panels of product.h, cut at multiples of 32 rows, so that products in bfloat16 waste no tiles: panel p of
+/* out = in W' + bias for float32 rows of `in`, which are dense and rounded to the weight's precision: takes be_activations_floats
+ * and be_matrix_scratch floats from `scratch` and gives them back. */
+void be_matrix_linear(const be_isa *isa, const be_matrix *weight, const float *bias, const float *in, size_t rows, float *out,
+                      size_t out_stride, be_arena *scratch);
+
+/* The panels of product.h, cut at multiples of 32 rows, so that products waste no tiles: panel p of
  * be_panels(rows) begins at row be_matrix_panel_start(rows, p). */
 size_t be_matrix_panel_start(size_t rows, size_t panel);
 

@@ -1,15 +1,12 @@
 #include "core/compute/pool.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
 #include "core/base/memory.h"
 #include "core/compute/product.h"
-
-enum { MAX_THREADS = 1024 };
 
 typedef struct worker {
     be_pool *pool;
@@ -65,8 +62,8 @@ static void *work(void *argument)
 
 be_status be_pool_create(size_t threads, be_pool **out, be_error *error)
 {
-    if (threads < 1 || threads > MAX_THREADS)
-        return be_fail(error, BE_ERROR_ARGUMENT, "threads: %zu is not between 1 and %d", threads, MAX_THREADS);
+    if (threads < 1 || threads > BE_MOST_THREADS)
+        return be_fail(error, BE_ERROR_ARGUMENT, "threads: %zu is not between 1 and %d", threads, BE_MOST_THREADS);
     void *memory;
     be_status status = be_allocate(&memory, 1, sizeof(be_pool) + (threads - 1) * sizeof(worker), "a thread pool", error);
     if (status != BE_OK)
@@ -130,13 +127,4 @@ void be_pool_run(be_pool *pool, size_t n_tasks, be_task run, void *context)
     while (pool->busy > 0)
         pthread_cond_wait(&pool->finished, &pool->lock);
     pthread_mutex_unlock(&pool->lock);
-}
-
-size_t be_processors(void)
-{
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) != 0)
-        return 1;
-    int count = CPU_COUNT(&set);
-    return count > 0 ? (size_t)count : 1;
 }

@@ -12,7 +12,9 @@ typedef struct be_pool be_pool;
  * same time. */
 typedef void (*be_task)(void *context, size_t task, size_t worker);
 
-/* A pool of `threads` workers (1 to 1024): threads - 1 of its own and whoever calls be_pool_run. Calls
+enum { BE_MOST_THREADS = 1024 };
+
+/* A pool of `threads` workers (1 to BE_MOST_THREADS): threads - 1 of its own and whoever calls be_pool_run. Calls
  * be_product_use_one_thread. */
 be_status be_pool_create(size_t threads, be_pool **pool, be_error *error);
 /* Ends and joins the threads; no job may be running. NULL is allowed. */
@@ -22,8 +24,5 @@ size_t be_pool_threads(const be_pool *pool);
 /* Runs run(context, 0 .. n_tasks - 1, ...) on all workers, the caller being worker 0, and returns when all are done. Tasks
  * are handed out one by one in ascending order. One caller at a time; a task may not call be_pool_run. */
 void be_pool_run(be_pool *pool, size_t n_tasks, be_task run, void *context);
-
-/* The processors this process may run on (its affinity mask), at least 1. */
-size_t be_processors(void);
 
 #endif

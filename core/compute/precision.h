@@ -6,7 +6,7 @@
 #include "core/base/error.h"
 
 typedef enum be_precision {
-    BE_PRECISION_F32,   /* float32, by OpenBLAS: what the others are measured against */
+    BE_PRECISION_F32,   /* float32: what the others are measured against */
     BE_PRECISION_BF16,  /* both operands rounded to bfloat16 (8 significant bits), sums in float32 */
     BE_PRECISION_BF16X3 /* each operand x = high + low, both bfloat16: high high' + high low' + low high', sums in float32;
                            what is left out is at most 3 * 2^-18 of the sum of the absolute products */

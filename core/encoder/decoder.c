@@ -14,9 +14,9 @@ void decoder_visit_feed_forward(be_weight_walk *walk, const char *stem, const de
     size_t width = self->width, hidden = self->hidden;
     to->norm3_gain = be_walk_tensor(walk, stem, "norm3.weight", width, 0);
     to->norm3_bias = be_walk_tensor(walk, stem, "norm3.bias", width, 0);
-    to->widen = be_walk_matrix(walk, stem, "linear1.weight", hidden, width);
+    to->widen = be_walk_matrix(walk, walk->precision, stem, "linear1.weight", hidden, width);
     to->hidden_bias = be_walk_tensor(walk, stem, "linear1.bias", hidden, 0);
-    to->narrow = be_walk_matrix(walk, stem, "linear2.weight", width, hidden);
+    to->narrow = be_walk_matrix(walk, walk->precision, stem, "linear2.weight", width, hidden);
     to->narrow_bias = be_walk_tensor(walk, stem, "linear2.bias", width, 0);
 }
 
@@ -24,87 +24,26 @@ be_status decoder_project_queries(decoder *self, size_t count, be_error *error)
 {
     const decoder_layer *layer = &self->layers[0];
     size_t width = self->width, panels = be_panels(count);
-    void *memory;
-    be_status status = be_allocate(&memory, BE_PANEL_ROWS * width, sizeof(float), "query embeddings", error);
+    const be_isa *isa;
+    be_arena scratch = {0}; /* counts, then holds */
+    be_status status = be_isa_select(NULL, &isa, error);
+    be_arena_floats(&scratch, BE_PANEL_ROWS * width);
+    be_arena_floats(&scratch, be_matrix_scratch(BE_PANEL_ROWS));
+    if (status == BE_OK)
+        status = be_arena_create(&scratch, scratch.used, "query embeddings", error);
     if (status != BE_OK)
         return status;
-    float *embedding = memory;
     for (size_t panel = 0; panel < panels; panel++) {
         size_t first = be_panel_start(count, panels, panel), rows = be_panel_start(count, panels, panel + 1) - first;
         float *query = self->query + first * width;
+        be_arena_reset(&scratch);
+        float *embedding = be_arena_floats(&scratch, rows * width);
         for (size_t i = 0; i < rows * width; i++)
             embedding[i] = query[i] + (layer->norm1_bias ? layer->norm1_bias[i % width] : 0);
-        be_product_transposed(query, width, embedding, width, layer->query_weight, width, rows, width, width, 1.0f, false);
-        for (size_t i = 0; i < rows * width; i++)
-            query[i] += layer->query_bias[i % width];
+        be_matrix_linear(isa, &layer->query, layer->query_bias, embedding, rows, query, width, &scratch);
     }
-    free(memory);
+    be_arena_destroy(&scratch);
     return BE_OK;
-}
-
-/* --- keys and values ------------------------------------------------------------------------------ */
-
-/* A layer's keys and values stand beside each other in one row a token: [T][2D], or [T][D] where the values are the memory. */
-static size_t row_floats(const decoder *self)
-{
-    return self->layers[0].values_bias ? 2 * self->width : self->width;
-}
-
-size_t decoder_memory_floats(const decoder *self, size_t tokens)
-{
-    return self->n_layers * tokens * row_floats(self);
-}
-
-typedef struct projection {
-    const decoder *self;
-    const be_team *team;
-    const decoder_layer *layer;
-    const float *memory;
-    const be_positions *positions;
-    float *out;
-} projection;
-
-/* out = rows W' + bias for the rows of a panel. */
-static void project(const be_team *team, be_precision precision, const float *rows, size_t count, const be_matrix *weight,
-                    const float *bias, float *out, size_t stride, be_arena *scratch)
-{
-    size_t used = scratch->used;
-    be_activations in;
-    be_activations_round(&in, team->isa, precision, rows, weight->inner, count, weight->inner, 1.0f, scratch);
-    be_matrix_multiply(team->isa, &(be_matrix_product){.in = &in, .weight = weight, .epilogue = BE_EPILOGUE_BIAS, .bias = bias,
-                                                       .out = out, .out_stride = stride}, scratch);
-    scratch->used = used;
-}
-
-static void project_panel(void *context, size_t panel, size_t worker)
-{
-    const projection *job = context;
-    const decoder_layer *layer = job->layer;
-    be_precision precision = job->self->precision;
-    size_t width = job->self->width, stride = row_floats(job->self), tokens = job->positions->rows * job->positions->columns;
-    size_t first = be_matrix_panel_start(tokens, panel), count = be_matrix_panel_start(tokens, panel + 1) - first;
-    const float *memory = job->memory + first * width;
-    float *out = job->out + first * stride;
-    be_arena *scratch = &job->team->scratch[worker];
-    be_arena_reset(scratch);
-    float *placed = be_arena_floats(scratch, count * width);
-    memcpy(placed, memory, count * width * sizeof *placed);
-    be_positions_add(job->positions, first, count, placed);
-    project(job->team, precision, placed, count, &layer->keys, layer->keys_bias, out, stride, scratch);
-    if (layer->values_bias)
-        project(job->team, precision, memory, count, &layer->values, layer->values_bias, out + width, stride, scratch);
-}
-
-void decoder_project_memory(const decoder *self, const be_team *team, const float *memory, const be_positions *positions,
-                            float *out)
-{
-    projection job = {.self = self, .team = team, .memory = memory, .positions = positions};
-    size_t tokens = positions->rows * positions->columns;
-    for (size_t l = 0; l < self->n_layers; l++) {
-        job.layer = &self->layers[l];
-        job.out = out + l * tokens * row_floats(self);
-        be_team_run(team, BE_STAGE_ENCODE, be_panels(tokens), project_panel, &job);
-    }
 }
 
 /* --- queries -------------------------------------------------------------------------------------- */
@@ -124,13 +63,15 @@ typedef struct buffers {
     float *query;  /* [rows][D], then the heads' outputs beside each other */
     float *pooled; /* [rows][D] */
     float *branch; /* [rows][D] */
-    float *scores; /* [a block's rows][T]: of one head */
+    float *scores; /* [a block's rows][stride]: of one head */
+    float *inverses; /* [a block's rows] */
+    size_t stride; /* T, up to whole tiles */
 } buffers;
 
 typedef struct job {
     const decoder *self;
     const be_team *team;
-    const float *memory, *projected;
+    float *projected;
     size_t tokens;
     const be_encoder_wish *wish;
 } job;
@@ -149,17 +90,25 @@ static buffers lay_out(const decoder *self, size_t tokens, size_t rows, be_arena
     at.query = be_arena_floats(arena, rows * self->width);
     at.pooled = be_arena_floats(arena, rows * self->width);
     at.branch = be_arena_floats(arena, rows * self->width);
-    at.scores = be_arena_floats(arena, (rows < BE_QUERY_PANEL_ROWS ? rows : BE_QUERY_PANEL_ROWS) * tokens);
+    at.stride = (tokens + BE_TILE_ROWS - 1) / BE_TILE_ROWS * BE_TILE_ROWS;
+    at.scores = be_arena_floats(arena, BE_QUERY_PANEL_ROWS * at.stride);
+    at.inverses = be_arena_floats(arena, BE_QUERY_PANEL_ROWS);
     return at;
 }
 
 /* What the products of a panel take beside its buffers. */
 static void count_products(const decoder *self, size_t rows, be_arena *arena)
 {
-    size_t wide = self->hidden > self->width ? self->hidden : self->width;
     be_arena_floats(arena, be_activations_floats(self->precision, rows, self->width));
     be_arena_floats(arena, be_activations_floats(self->precision, rows, self->hidden));
-    be_arena_floats(arena, be_matrix_scratch(self->precision, rows, wide));
+    be_arena_floats(arena, be_matrix_scratch(rows));
+}
+
+static void count_attention(const decoder *self, size_t tokens, be_arena *arena)
+{
+    be_arena_floats(arena, be_activations_floats(self->precision, BE_QUERY_PANEL_ROWS, self->width / self->heads));
+    be_arena_floats(arena, be_activations_floats(self->precision, BE_QUERY_PANEL_ROWS, tokens));
+    be_arena_floats(arena, be_matrix_scratch(BE_QUERY_PANEL_ROWS));
 }
 
 size_t decoder_scratch_bytes(const decoder *self, size_t queries_count, size_t tokens)
@@ -167,10 +116,13 @@ size_t decoder_scratch_bytes(const decoder *self, size_t queries_count, size_t t
     be_arena queries = {0}, placed = {0};
     size_t rows = queries_count < MANY_QUERIES ? BE_QUERY_PANEL_ROWS : MANY_ROWS;
     lay_out(self, tokens, rows, &queries);
+    be_arena attending = queries;
     count_products(self, rows, &queries);
+    count_attention(self, tokens, &attending);
     be_arena_floats(&placed, BE_PANEL_ROWS * self->width);
     count_products(self, BE_PANEL_ROWS, &placed);
-    return queries.used > placed.used ? queries.used : placed.used;
+    size_t most = queries.used > attending.used ? queries.used : attending.used;
+    return placed.used > most ? placed.used : most;
 }
 
 static void copy_rows(const job *self, const panel *part, const float *table, float *out)
@@ -197,61 +149,82 @@ static void begin_first_layer(const job *self, const panel *part)
 static void begin_layer(const job *self, const panel *part, const decoder_layer *layer)
 {
     const decoder *model = self->self;
-    const be_kernels *kernels = self->team->kernels;
+    const be_kernels *kernels = self->team->isa->kernels;
     const buffers *at = &part->at;
     size_t width = model->width, count = part->count;
     float *normal = model->pre_norm ? at->branch : at->state;
     kernels->layer_norm(normal, at->state, layer->norm1_gain, layer->norm1_bias, count, width, BE_ENCODER_NORM_EPSILON);
     copy_rows(self, part, model->embedding, at->pooled);
     kernels->accumulate(at->pooled, normal, 1.0f, count * width);
-    project(self->team, model->precision, at->pooled, count, &layer->query, layer->query_bias, at->query, width, part->scratch);
+    be_matrix_linear(self->team->isa, &layer->query, layer->query_bias, at->pooled, count, at->query, width, part->scratch);
 }
 
-/* `first` and `count` are rows of the wish. */
-static void keep_maps(const job *self, size_t first, size_t count, const float *scores, size_t head)
+/* Maps of one head for `count` rows of the wish from `first` on: row r of `weights` times factors[r]. */
+static void keep_maps(const job *self, size_t first, size_t count, const float *weights, size_t stride, const float *factors, size_t head)
 {
     const be_encoder_wish *wish = self->wish;
-    size_t tokens = self->tokens, floats = count * tokens;
-    if (wish->attention) {
-        float *mean = wish->attention + first * tokens;
-        if (head == 0)
-            memset(mean, 0, floats * sizeof *mean);
-        self->team->kernels->accumulate(mean, scores, 1.0f / (float)self->self->heads, floats);
+    const be_kernels *kernels = self->team->isa->kernels;
+    size_t tokens = self->tokens, heads = self->self->heads;
+    for (size_t row = 0; row < count; row++, weights += stride) {
+        if (wish->attention) {
+            float *mean = wish->attention + (first + row) * tokens;
+            if (head == 0)
+                memset(mean, 0, tokens * sizeof *mean);
+            kernels->accumulate(mean, weights, factors[row] / (float)heads, tokens);
+        }
+        if (wish->attention_heads) {
+            float *map = wish->attention_heads + (head * wish->count + first + row) * tokens;
+            memset(map, 0, tokens * sizeof *map);
+            kernels->accumulate(map, weights, factors[row], tokens);
+        }
     }
-    if (wish->attention_heads)
-        memcpy(wish->attention_heads + (head * wish->count + first) * tokens, scores, floats * sizeof *scores);
 }
 
-/* pooled = softmax(q k' / sqrt(D / heads)) v, head by head, for `count` rows of a panel from `row` on. */
-static void attend_block(const job *self, const panel *part, size_t layer_number, size_t row, size_t count)
+/* The same from scores whose exponentials, rounded, are elsewhere (not in F32, where they have taken the scores' place). */
+static void keep_rounded_maps(const job *self, size_t first, size_t count, const buffers *at, size_t head)
+{
+    for (size_t row = 0; row < count; row++)
+        at->inverses[row] = 1;
+    self->team->isa->kernels->softmax(at->scores, count, self->tokens, at->stride);
+    keep_maps(self, first, count, at->scores, at->stride, at->inverses, head);
+}
+
+/* pooled = softmax(q k' / sqrt(D / heads)) v of one head, for `count` rows of a panel from `row` on. */
+static void attend_head(const job *self, const panel *part, size_t layer, size_t head, size_t row, size_t count)
 {
     const decoder *model = self->self;
+    const be_isa *isa = self->team->isa;
     const buffers *at = &part->at;
-    size_t width = model->width, head_width = width / model->heads, stride = row_floats(model), tokens = self->tokens;
-    const float *keys = self->projected + layer_number * tokens * stride;
-    bool own_values = model->layers[layer_number].values_bias != NULL;
-    const float *values = own_values ? keys + width : self->memory;
-    bool last = layer_number + 1 == model->n_layers;
-    float scale = 1.0f / sqrtf((float)head_width);
-    for (size_t head = 0; head < model->heads; head++) {
-        size_t column = head * head_width, from = row * width + column;
-        be_product_transposed(at->scores, tokens, at->query + from, width, keys + column, stride, count, tokens, head_width, scale,
-                              false);
-        self->team->kernels->softmax(at->scores, count, tokens, tokens);
-        if (!last || self->wish->take)
-            be_product(at->pooled + from, width, at->scores, tokens, values + column, own_values ? stride : width, count, head_width,
-                       tokens);
-        if (last)
-            keep_maps(self, part->first + row, count, at->scores, head);
-    }
+    size_t width = model->width, head_width = width / model->heads, from = row * width + head * head_width, used = part->scratch->used;
+    bool last = layer + 1 == model->n_layers, maps = last && (self->wish->attention || self->wish->attention_heads);
+    be_matrix keys, values;
+    be_activations queries, weights;
+    decoder_take_head(model, self->projected, self->tokens, layer, head, &keys, &values);
+    be_activations_round(&queries, isa, model->precision, at->query + from, width, count, head_width, 1.0f / sqrtf((float)head_width),
+                         part->scratch);
+    be_matrix_multiply(isa, &(be_matrix_product){.in = &queries, .weight = &keys, .out = at->scores, .out_stride = at->stride,
+                                                 .whole_tiles = true}, part->scratch);
+    be_activations_make_over(&weights, model->precision, at->scores, at->stride, count, self->tokens, part->scratch);
+    isa->tiles->exponentials(&weights, at->inverses, at->scores, at->stride);
+    if (!last || self->wish->take)
+        be_matrix_multiply(isa, &(be_matrix_product){.in = &weights, .weight = &values, .epilogue = BE_EPILOGUE_SCALE_ROWS,
+                                                     .scale = at->inverses, .out = at->pooled + from, .out_stride = width},
+                           part->scratch);
+    if (maps && model->precision == BE_PRECISION_F32)
+        keep_maps(self, part->first + row, count, at->scores, at->stride, at->inverses, head);
+    else if (maps)
+        keep_rounded_maps(self, part->first + row, count, at, head);
+    part->scratch->used = used;
 }
 
-static void attend(const job *self, const panel *part, size_t layer_number)
+static void attend(const job *self, const panel *part, size_t layer)
 {
     size_t blocks = (part->count + BE_QUERY_PANEL_ROWS - 1) / BE_QUERY_PANEL_ROWS;
     for (size_t block = 0; block < blocks; block++) {
         size_t row = be_panel_start(part->count, blocks, block);
-        attend_block(self, part, layer_number, row, be_panel_start(part->count, blocks, block + 1) - row);
+        size_t count = be_panel_start(part->count, blocks, block + 1) - row;
+        for (size_t head = 0; head < self->self->heads; head++)
+            attend_head(self, part, layer, head, row, count);
     }
 }
 
@@ -321,14 +294,13 @@ static void run_panel(void *context, size_t number, size_t worker)
     if (!self->wish->take) /* maps alone are wanted */
         return;
     if (model->norm_gain)
-        self->team->kernels->layer_norm(part.at.state, part.at.state, model->norm_gain, model->norm_bias, part.count, model->width,
+        self->team->isa->kernels->layer_norm(part.at.state, part.at.state, model->norm_gain, model->norm_bias, part.count, model->width,
                                         BE_ENCODER_NORM_EPSILON);
     self->wish->take(self->wish->context, self->team, first, part.count, part.at.state);
 }
 
-void decoder_run(const decoder *self, const be_team *team, const float *memory, const float *projected, size_t tokens,
-                 const be_encoder_wish *wish)
+void decoder_run(const decoder *self, const be_team *team, float *projected, size_t tokens, const be_encoder_wish *wish)
 {
-    job it = {self, team, memory, projected, tokens, wish};
+    job it = {self, team, projected, tokens, wish};
     be_team_run(team, BE_STAGE_ENCODE, count_panels(wish->count), run_panel, &it);
 }

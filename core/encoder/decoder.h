@@ -12,8 +12,7 @@
 
 /* Weights are [out][in]; D is the width, F the feed-forward width. NULL where a layer has none. */
 typedef struct decoder_layer {
-    float *query_weight;                /* [D][D]: of the first layer alone, where it is used up at load */
-    be_matrix query;                    /* [D][D]: of the others */
+    be_matrix query;                    /* [D][D]: of the first layer in float32, where it is used up at load */
     be_matrix keys, values, out;        /* [D][D] */
     float *query_bias, *keys_bias, *out_bias; /* [D] */
     float *values_bias;                 /* [D]; NULL: the values are the memory itself */
@@ -25,7 +24,7 @@ typedef struct decoder_layer {
 typedef struct decoder {
     size_t width, heads, hidden, n_layers;
     bool pre_norm;
-    be_precision precision;      /* of its projections; scores and pooling are f32 */
+    be_precision precision;      /* of its products, but for the first layer's queries */
     float *start;                /* [D]: the state before the first attention, or NULL for zero */
     float *query;                /* [Q][D]: the first layer's projected queries, the same for every image */
     float *embedding;            /* [Q][D]: query embeddings; NULL with one layer, which needs them no more */
@@ -40,17 +39,19 @@ void decoder_visit_feed_forward(be_weight_walk *walk, const char *stem, const de
  * (LN1(0) + e) Wq' + bq, where LN1 of the zero state is its bias, or e Wq' + bq without such a norm. */
 be_status decoder_project_queries(decoder *self, size_t count, be_error *error);
 
-/* Floats of keys (and values) of all layers for T tokens. */
+/* Floats of keys and values of all layers and heads for T tokens, and of what stands between them and the memory. */
 size_t decoder_memory_floats(const decoder *self, size_t tokens);
-/* Fills them: k = (m + p) Wk' + bk, v = m Wv' + bv, for each layer. `memory` [T][D]; `out` has
+/* Fills them: k = (m + p) Wk' + bk, v = m Wv' + bv (or m), for each layer, packed head by head. `memory` [T][D]; `projected` has
  * decoder_memory_floats. */
 void decoder_project_memory(const decoder *self, const be_team *team, const float *memory, const be_positions *positions,
-                            float *out);
+                            float *projected);
+/* The keys (columns T, inner D / heads) and values (columns D / heads, inner T) of one head of a layer in there. */
+void decoder_take_head(const decoder *self, float *projected, size_t tokens, size_t layer, size_t head, be_matrix *keys,
+                       be_matrix *values);
 /* For wishes of at most `queries` queries. */
 size_t decoder_scratch_bytes(const decoder *self, size_t queries, size_t tokens);
 
-/* Runs the wish. `memory` is what decoder_project_memory was given (for layers without value weights), `projected` what it made. */
-void decoder_run(const decoder *self, const be_team *team, const float *memory, const float *projected, size_t tokens,
-                 const be_encoder_wish *wish);
+/* Runs the wish. `projected` is what decoder_project_memory made. */
+void decoder_run(const decoder *self, const be_team *team, float *projected, size_t tokens, const be_encoder_wish *wish);
 
 #endif

@@ -19,7 +19,7 @@ typedef struct job {
 /* Which rows a panel has. */
 static size_t panel_start(const job *it, size_t panel)
 {
-    return be_panel_start(it->tokens, be_panels(it->tokens), panel);
+    return be_matrix_panel_start(it->tokens, panel);
 }
 
 size_t self_attention_floats(const self_attention *self, size_t tokens)
@@ -34,9 +34,12 @@ size_t self_attention_scratch_bytes(const self_attention *self, size_t tokens)
         return 0;
     be_arena_floats(&project, BE_PANEL_ROWS * self->width);
     be_arena_floats(&project, BE_PANEL_ROWS * self->width);
-    be_arena_floats(&finish, BE_PANEL_ROWS * self->width);
-    be_arena_floats(&finish, BE_PANEL_ROWS * self->hidden);
-    be_arena_floats(&attend, be_attention_room(BE_PRECISION_F32, tokens, self->width / self->heads));
+    be_arena_floats(&project, be_activations_floats(self->precision, BE_PANEL_ROWS, self->width));
+    be_arena_floats(&project, be_matrix_scratch(BE_PANEL_ROWS));
+    be_arena_floats(&finish, be_activations_floats(self->precision, BE_PANEL_ROWS, self->width));
+    be_arena_floats(&finish, be_activations_floats(self->precision, BE_PANEL_ROWS, self->hidden));
+    be_arena_floats(&finish, be_matrix_scratch(BE_PANEL_ROWS));
+    be_arena_floats(&attend, be_attention_room(self->precision, tokens, self->width / self->heads));
     size_t largest = project.used > finish.used ? project.used : finish.used;
     return largest > attend.used ? largest : attend.used;
 }
@@ -46,7 +49,7 @@ static void project_panel(void *context, size_t panel, size_t worker)
 {
     const job *it = context;
     const self_attention_layer *layer = it->layer;
-    const be_kernels *kernels = it->team->kernels;
+    const be_kernels *kernels = it->team->isa->kernels;
     size_t width = it->self->width, first = panel_start(it, panel), count = panel_start(it, panel + 1) - first;
     be_arena *scratch = &it->team->scratch[worker];
     be_arena_reset(scratch);
@@ -59,38 +62,56 @@ static void project_panel(void *context, size_t panel, size_t worker)
         memcpy(normal, state, count * width * sizeof *normal);
     memcpy(placed, normal, count * width * sizeof *placed);
     be_positions_add(it->positions, first, count, placed);
-    be_product_transposed(qkv, 3 * width, placed, width, layer->projection_weight, width, count, 2 * width, width, 1.0f, false);
-    be_product_transposed(qkv + 2 * width, 3 * width, normal, width, layer->projection_weight + 2 * width * width, width, count,
-                          width, width, 1.0f, false);
-    kernels->bias_add(qkv, layer->projection_bias, count, 3 * width, 3 * width);
+    be_matrix_linear(it->team->isa, &layer->queries_keys, layer->projection_bias, placed, count, qkv, 3 * width, scratch);
+    be_matrix_linear(it->team->isa, &layer->values, layer->projection_bias + 2 * width, normal, count, qkv + 2 * width, 3 * width,
+                     scratch);
+}
+
+/* s = s + in W' + bias. */
+static void add_branch(const job *it, const be_activations *in, const be_matrix *weight, const float *bias, float *state, be_arena *scratch)
+{
+    be_matrix_multiply(it->team->isa, &(be_matrix_product){.in = in, .weight = weight, .epilogue = BE_EPILOGUE_RESIDUAL, .bias = bias,
+                                                           .out = state, .out_stride = it->self->width}, scratch);
+}
+
+/* The feed-forward part's input: LN2(s), or without pre_norm s = LN1(s). */
+static be_activations norm_state(const job *it, float *state, size_t count, be_arena *scratch)
+{
+    const self_attention *self = it->self;
+    const self_attention_layer *layer = it->layer;
+    const be_isa *isa = it->team->isa;
+    be_activations out;
+    if (self->pre_norm) {
+        be_activations_layer_norm(&out, isa, self->precision, state, layer->norm2_gain, layer->norm2_bias, BE_ENCODER_NORM_EPSILON, count,
+                                  self->width, scratch);
+        return out;
+    }
+    isa->kernels->layer_norm(state, state, layer->norm1_gain, layer->norm1_bias, count, self->width, BE_ENCODER_NORM_EPSILON);
+    be_activations_round(&out, isa, self->precision, state, self->width, count, self->width, 1.0f, scratch);
+    return out;
 }
 
 static void finish_panel(void *context, size_t panel, size_t worker)
 {
     const job *it = context;
+    const self_attention *self = it->self;
     const self_attention_layer *layer = it->layer;
-    const be_kernels *kernels = it->team->kernels;
-    size_t width = it->self->width, hidden_width = it->self->hidden;
-    size_t first = panel_start(it, panel), count = panel_start(it, panel + 1) - first;
-    const float epsilon = BE_ENCODER_NORM_EPSILON;
-    bool pre_norm = it->self->pre_norm;
-    be_arena *scratch = &it->team->scratch[worker];
-    be_arena_reset(scratch);
-    float *branch = be_arena_floats(scratch, count * width), *hidden = be_arena_floats(scratch, count * hidden_width);
+    const be_isa *isa = it->team->isa;
+    size_t width = self->width, first = panel_start(it, panel), count = panel_start(it, panel + 1) - first;
     float *state = it->state + first * width;
-    be_product_transposed(branch, width, it->attended + first * width, width, layer->out_weight, width, count, width, width, 1.0f,
-                          false);
-    kernels->residual_add(state, branch, layer->out_bias, NULL, count, width);
-    float *normal = pre_norm ? branch : state;
-    kernels->layer_norm(normal, state, pre_norm ? layer->norm2_gain : layer->norm1_gain,
-                        pre_norm ? layer->norm2_bias : layer->norm1_bias, count, width, epsilon);
-    be_product_transposed(hidden, hidden_width, normal, width, layer->hidden_weight, width, count, hidden_width, width, 1.0f, false);
-    kernels->bias_relu(hidden, layer->hidden_bias, count, hidden_width);
-    be_product_transposed(branch, width, hidden, hidden_width, layer->narrow_weight, hidden_width, count, width, hidden_width, 1.0f,
-                          false);
-    kernels->residual_add(state, branch, layer->narrow_bias, NULL, count, width);
-    if (!pre_norm)
-        kernels->layer_norm(state, state, layer->norm2_gain, layer->norm2_bias, count, width, epsilon);
+    be_arena *scratch = &it->team->scratch[worker];
+    be_activations in, hidden;
+    be_arena_reset(scratch);
+    be_activations_round(&in, isa, self->precision, it->attended + first * width, width, count, width, 1.0f, scratch);
+    add_branch(it, &in, &layer->out, layer->out_bias, state, scratch);
+    be_arena_reset(scratch);
+    in = norm_state(it, state, count, scratch);
+    be_activations_make(&hidden, self->precision, count, self->hidden, scratch);
+    be_matrix_multiply(isa, &(be_matrix_product){.in = &in, .weight = &layer->widen, .epilogue = BE_EPILOGUE_RELU,
+                                                 .bias = layer->hidden_bias, .packed = &hidden}, scratch);
+    add_branch(it, &hidden, &layer->narrow, layer->narrow_bias, state, scratch);
+    if (!self->pre_norm)
+        isa->kernels->layer_norm(state, state, layer->norm2_gain, layer->norm2_bias, count, width, BE_ENCODER_NORM_EPSILON);
 }
 
 static void norm_panel(void *context, size_t panel, size_t worker)
@@ -99,7 +120,7 @@ static void norm_panel(void *context, size_t panel, size_t worker)
     size_t width = it->self->width, first = panel_start(it, panel), count = panel_start(it, panel + 1) - first;
     float *state = it->state + first * width;
     (void)worker;
-    it->team->kernels->layer_norm(state, state, it->self->norm_gain, it->self->norm_bias, count, width, BE_ENCODER_NORM_EPSILON);
+    it->team->isa->kernels->layer_norm(state, state, it->self->norm_gain, it->self->norm_bias, count, width, BE_ENCODER_NORM_EPSILON);
 }
 
 void self_attention_run(const self_attention *self, const be_team *team, const be_positions *positions, float *state,
@@ -112,6 +133,7 @@ void self_attention_run(const self_attention *self, const be_team *team, const b
         .q = it.qkv, .k = it.qkv + width, .v = it.qkv + 2 * width, .out = it.attended, .q_stride = 3 * width,
         .k_stride = 3 * width, .v_stride = 3 * width, .out_stride = width, .queries = tokens, .tokens = tokens,
         .heads = self->heads, .head_width = width / self->heads, .scale = 1.0f / sqrtf((float)(width / self->heads)),
+        .precision = self->precision,
     };
     for (size_t l = 0; l < self->n_layers; l++) {
         it.layer = &self->layers[l];

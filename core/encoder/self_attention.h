@@ -6,21 +6,23 @@
 #ifndef BRAINENC_ENCODER_SELF_ATTENTION_H
 #define BRAINENC_ENCODER_SELF_ATTENTION_H
 
+#include "core/compute/matrix.h"
 #include "core/compute/team.h"
 #include "core/encoder/position.h"
 
 /* Weights are [out][in]. */
 typedef struct self_attention_layer {
-    float *projection_weight, *projection_bias; /* [Wq; Wk; Wv]: [3D][D], [3D] */
-    float *out_weight, *out_bias;               /* [D][D], [D] */
+    be_matrix queries_keys, values, out;        /* [Wq; Wk] [2D][D], Wv [D][D], [D][D] */
+    float *projection_bias, *out_bias;          /* [3D]: of queries, keys and values; [D] */
     float *norm1_gain, *norm1_bias, *norm2_gain, *norm2_bias; /* [D] */
-    float *hidden_weight, *hidden_bias;         /* [F][D], [F] */
-    float *narrow_weight, *narrow_bias;         /* [D][F], [D] */
+    be_matrix widen, narrow;                    /* [F][D], [D][F] */
+    float *hidden_bias, *narrow_bias;           /* [F], [D] */
 } self_attention_layer;
 
 typedef struct self_attention {
     size_t width, heads, hidden, n_layers; /* n_layers: up to the one whose output is the memory */
     bool pre_norm;
+    be_precision precision;
     float *norm_gain, *norm_bias;  /* [D]: the encoder's own, with pre_norm alone */
     self_attention_layer *layers;  /* [n_layers] */
 } self_attention;

@@ -14,7 +14,8 @@ enum { GOLDEN_HEADS = 16, LEARNED_POSITIONS = 50, MOST_LAYERS = 64, NAME_SIZE = 
 
 typedef struct transformer {
     be_encoder base;
-    float *input_weight, *input_bias;   /* [D][C], [D]; NULL: the feature map is the memory */
+    be_matrix input;                    /* [D][C] of settings.input_projection, without which the feature map is the memory */
+    float *input_bias;                  /* [D] */
     float *row_table, *column_table;    /* [LEARNED_POSITIONS][D/2] each; NULL: sine */
     self_attention encoder;             /* n_layers 0: none */
     decoder decoder;
@@ -69,7 +70,7 @@ static layout lay_out(const transformer *model, size_t tokens, be_arena *arena)
 {
     layout at = {0};
     at.projected = be_arena_floats(arena, decoder_memory_floats(&model->decoder, tokens));
-    if (model->input_weight || model->encoder.n_layers > 0)
+    if (model->base.settings.input_projection || model->encoder.n_layers > 0)
         at.memory = be_arena_floats(arena, tokens * model->decoder.width);
     if (model->encoder.n_layers > 0)
         at.buffers = be_arena_floats(arena, self_attention_floats(&model->encoder, tokens));
@@ -88,12 +89,11 @@ static void project_input(void *context, size_t panel, size_t worker)
     const input_job *job = context;
     const transformer *model = job->model;
     size_t tokens = job->encoding->tokens, width = model->decoder.width, channels = model->base.settings.channels;
-    size_t first = be_panel_start(tokens, be_panels(tokens), panel);
-    size_t count = be_panel_start(tokens, be_panels(tokens), panel + 1) - first;
-    (void)worker;
-    be_product_transposed(job->memory + first * width, width, job->encoding->features + first * channels, channels,
-                          model->input_weight, channels, count, width, channels, 1.0f, false);
-    job->encoding->team->kernels->bias_add(job->memory + first * width, model->input_bias, count, width, width);
+    size_t first = be_matrix_panel_start(tokens, panel), count = be_matrix_panel_start(tokens, panel + 1) - first;
+    be_arena *scratch = &job->encoding->team->scratch[worker];
+    be_arena_reset(scratch);
+    be_matrix_linear(job->encoding->team->isa, &model->input, model->input_bias, job->encoding->features + first * channels, count,
+                     job->memory + first * width, width, scratch);
 }
 
 static be_positions positions_of(const be_encoding *encoding, const float *tables)
@@ -111,7 +111,7 @@ static be_status begin(be_encoding *encoding, be_arena *arena, const float *cons
         return be_fail(error, BE_ERROR_LIMIT, "tokens: the image has more (%zu) than this session was made for", tokens);
     be_positions positions = positions_of(encoding, constants);
     const float *memory = at.memory ? at.memory : encoding->features;
-    if (model->input_weight) {
+    if (model->base.settings.input_projection) {
         input_job job = {model, encoding, at.memory};
         be_team_run(encoding->team, BE_STAGE_ENCODE, be_panels(tokens), project_input, &job);
     } else if (at.memory) {
@@ -125,7 +125,7 @@ static be_status begin(be_encoding *encoding, be_arena *arena, const float *cons
 
 static void queries(const be_encoding *encoding, const be_encoder_wish *wish)
 {
-    decoder_run(&model_of(encoding->encoder)->decoder, encoding->team, NULL, encoding->memory, encoding->tokens, wish);
+    decoder_run(&model_of(encoding->encoder)->decoder, encoding->team, encoding->memory, encoding->tokens, wish);
 }
 
 /* --- sizes ---------------------------------------------------------------------------------------- */
@@ -157,9 +157,14 @@ static size_t arena_bytes(const be_encoder *encoder, size_t tokens)
 static size_t scratch_bytes(const be_encoder *encoder, size_t tokens)
 {
     const transformer *model = model_of(encoder);
-    size_t decoding = decoder_scratch_bytes(&model->decoder, encoder->settings.queries, tokens);
+    const be_encoder_settings *settings = &encoder->settings;
+    be_arena input = {0};
+    be_arena_floats(&input, be_activations_floats(settings->precision, BE_PANEL_ROWS, settings->channels));
+    be_arena_floats(&input, be_matrix_scratch(BE_PANEL_ROWS));
+    size_t decoding = decoder_scratch_bytes(&model->decoder, settings->queries, tokens);
     size_t encoding = self_attention_scratch_bytes(&model->encoder, tokens);
-    return decoding > encoding ? decoding : encoding;
+    size_t largest = decoding > encoding ? decoding : encoding;
+    return settings->input_projection && input.used > largest ? input.used : largest;
 }
 
 /* --- loading -------------------------------------------------------------------------------------- */
@@ -179,17 +184,20 @@ static void visit_encoder_layer(be_weight_walk *walk, const self_attention *enco
     size_t width = encoder->width, hidden = encoder->hidden;
     char stem[NAME_SIZE];
     snprintf(stem, sizeof stem, "transformer.encoder.layers.%zu.", number);
-    to->projection_weight = be_walk_tensor(walk, stem, "self_attn.in_proj_weight", 3 * width, width);
+    float *joined = be_walk_joined(walk, stem, "self_attn.in_proj_weight", 3 * width, width);
+    to->queries_keys = be_walk_matrix_rows(walk, walk->precision, joined, 0, 2 * width, width);
+    to->values = be_walk_matrix_rows(walk, walk->precision, joined, 2 * width, width, width);
+    free(joined);
     to->projection_bias = be_walk_tensor(walk, stem, "self_attn.in_proj_bias", 3 * width, 0);
-    to->out_weight = be_walk_tensor(walk, stem, "self_attn.out_proj.weight", width, width);
+    to->out = be_walk_matrix(walk, walk->precision, stem, "self_attn.out_proj.weight", width, width);
     to->out_bias = be_walk_tensor(walk, stem, "self_attn.out_proj.bias", width, 0);
     to->norm1_gain = be_walk_tensor(walk, stem, "norm1.weight", width, 0);
     to->norm1_bias = be_walk_tensor(walk, stem, "norm1.bias", width, 0);
     to->norm2_gain = be_walk_tensor(walk, stem, "norm2.weight", width, 0);
     to->norm2_bias = be_walk_tensor(walk, stem, "norm2.bias", width, 0);
-    to->hidden_weight = be_walk_tensor(walk, stem, "linear1.weight", hidden, width);
+    to->widen = be_walk_matrix(walk, walk->precision, stem, "linear1.weight", hidden, width);
     to->hidden_bias = be_walk_tensor(walk, stem, "linear1.bias", hidden, 0);
-    to->narrow_weight = be_walk_tensor(walk, stem, "linear2.weight", width, hidden);
+    to->narrow = be_walk_matrix(walk, walk->precision, stem, "linear2.weight", width, hidden);
     to->narrow_bias = be_walk_tensor(walk, stem, "linear2.bias", width, 0);
 }
 
@@ -198,17 +206,14 @@ static void visit_encoder_layer(be_weight_walk *walk, const self_attention *enco
 static void visit_attention(be_weight_walk *walk, const char *stem, size_t width, bool first, decoder_layer *to)
 {
     float *joined = be_walk_joined(walk, stem, "multihead_attn.in_proj_weight", 3 * width, width);
-    if (first)
-        to->query_weight = be_walk_rows(walk, joined, 0, width, width);
-    else
-        to->query = be_walk_matrix_rows(walk, joined, 0, width, width);
-    to->keys = be_walk_matrix_rows(walk, joined, width, width, width);
-    to->values = be_walk_matrix_rows(walk, joined, 2 * width, width, width);
+    to->query = be_walk_matrix_rows(walk, first ? BE_PRECISION_F32 : walk->precision, joined, 0, width, width);
+    to->keys = be_walk_matrix_rows(walk, walk->precision, joined, width, width, width);
+    to->values = be_walk_matrix_rows(walk, walk->precision, joined, 2 * width, width, width);
     free(joined);
     to->query_bias = be_walk_tensor(walk, stem, "multihead_attn.in_proj_bias", 3 * width, 0);
     to->keys_bias = be_part_of(to->query_bias, width);
     to->values_bias = be_part_of(to->query_bias, 2 * width);
-    to->out = be_walk_matrix(walk, stem, "multihead_attn.out_proj.weight", width, width);
+    to->out = be_walk_matrix(walk, walk->precision, stem, "multihead_attn.out_proj.weight", width, width);
     to->out_bias = be_walk_tensor(walk, stem, "multihead_attn.out_proj.bias", width, 0);
 }
 
@@ -237,7 +242,7 @@ static void visit_weights(be_weight_walk *walk, void *context)
     decoder *to = &model->decoder;
     size_t width = settings->width;
     if (settings->input_projection) {
-        model->input_weight = be_walk_tensor(walk, "", "input_proj.weight", width, settings->channels);
+        model->input = be_walk_matrix(walk, walk->precision, "", "input_proj.weight", width, settings->channels);
         model->input_bias = be_walk_tensor(walk, "", "input_proj.bias", width, 0);
     }
     if (settings->learned_position) {
@@ -275,7 +280,8 @@ static be_status make_layers(transformer *model, be_tensor_file *file, const cha
     void *memory;
     model->decoder = (decoder){.width = settings->width, .heads = settings->heads, .pre_norm = settings->pre_norm,
                                .precision = settings->precision};
-    model->encoder = (self_attention){.width = settings->width, .heads = settings->heads, .pre_norm = settings->pre_norm};
+    model->encoder = (self_attention){.width = settings->width, .heads = settings->heads, .pre_norm = settings->pre_norm,
+                                      .precision = settings->precision};
     be_status status = find_hidden(file, prefix, "transformer.decoder.layers.0.linear1.weight", settings->width,
                                    &model->decoder.hidden, error);
     if (status == BE_OK && settings->enc_layers > 0)

@@ -92,7 +92,7 @@ enum { TOKENS = 962, HEADS = 12, HEAD_WIDTH = 64, WIDTH = HEADS * HEAD_WIDTH };
 
 static double time_attention(bench *it, be_precision precision)
 {
-    be_team team = {.kernels = it->isa->kernels, .isa = it->isa, .scratch = &it->scratch};
+    be_team team = {.isa = it->isa, .scratch = &it->scratch};
     be_attention attention = {
         .q = it->in, .k = it->in + WIDTH, .v = it->in + 2 * WIDTH, .out = it->out, .q_stride = 3 * WIDTH, .k_stride = 3 * WIDTH,
         .v_stride = 3 * WIDTH, .out_stride = WIDTH, .queries = TOKENS, .tokens = TOKENS, .heads = HEADS,
@@ -134,7 +134,7 @@ static void prepare(bench *it, const char *isa)
         bench_stop(error.message);
     be_matrix_bytes(BE_PRECISION_BF16X3, MOST_WIDTH, 768, &bytes);
     floats = 2 * be_activations_floats(BE_PRECISION_BF16X3, MOST_ROWS, MOST_WIDTH) +
-             be_matrix_scratch(BE_PRECISION_BF16, MOST_ROWS, MOST_WIDTH);
+             be_matrix_scratch(MOST_ROWS);
     if (be_arena_create(&it->packed, bytes, "weights", &error) != BE_OK ||
         be_arena_create(&it->scratch, floats * sizeof(float), "scratch", &error) != BE_OK)
         bench_stop(error.message);

@@ -71,6 +71,17 @@ static be_status open_safetensors_model(be_error *error)
     return open_one_model(backbone, error);
 }
 
+static be_status open_measured_model(be_error *error)
+{
+    const char *subjects[] = {subject_path};
+    be_model_options options = {.backbone = backbone, .subjects = subjects, .n_subjects = 1, .precision = BE_PRECISION_BF16};
+    be_model *opened = NULL;
+    be_status status = be_model_open_measured(&options, &(be_session_options){.threads = 2}, &opened, error);
+    if (status == BE_OK)
+        be_model_close(opened);
+    return status;
+}
+
 static be_status open_torch_model(be_error *error)
 {
     return open_one_model(meta_backbone, error);
@@ -136,6 +147,7 @@ static void test_models(void **state)
     fail_each_writer("import", import_subject);
     fail_each("opening a subject", open_subject, NULL);
     fail_each("opening a model", open_safetensors_model, NULL);
+    fail_each("opening a model and measuring it", open_measured_model, NULL);
     fail_each("opening a model from .pth", open_torch_model, NULL);
     fail_each("opening DINOv2", open_dinov2, NULL);
     fail_each("opening CLIP", open_clip, NULL);

@@ -1,4 +1,4 @@
-/* Weights and activations in bfloat16: the rounding, the order of core/compute/tiles.h, the zeros around them. */
+/* Weights and activations in the forms of core/compute/tiles.h: the rounding, the order, the zeros around them. */
 #include "tests/unit/support.h"
 
 #include <math.h>
@@ -150,6 +150,38 @@ static void check_weight(const be_isa *isa, const size *of)
     free(memory), free(values), free(turned);
 }
 
+/* In float32: [rows / 16][inner][16], and nothing beyond the padded rows. */
+static void check_float_order(const char *what, const be_isa *isa, const size *of, const float *packed)
+{
+    for (size_t r = 0; r < round_up(of->rows, 16); r++) {
+        for (size_t i = 0; i < of->inner; i++) {
+            float found = packed[(r / 16 * of->inner + i) * 16 + r % 16], wanted = r < of->rows ? number(r, i) : 0;
+            if (found != wanted)
+                fail_msg("%s %zu x %zu (%s): %g at %zu, %zu, not %g", what, of->rows, of->inner, isa->name, (double)found, r, i,
+                         (double)wanted);
+        }
+    }
+}
+
+static void check_float_weight(const be_isa *isa, const size *of)
+{
+    size_t bytes;
+    float *values = make_numbers(of, of->inner + 2, false), *turned = make_numbers(of, of->rows + 5, true);
+    assert_true(be_matrix_bytes(BE_PRECISION_F32, of->rows, of->inner, &bytes));
+    assert_int_equal(bytes, round_up(of->rows, 16) * of->inner * sizeof(float));
+    float *memory = malloc(bytes);
+    assert_non_null(memory);
+    be_matrix matrix;
+    be_matrix_make(&matrix, BE_PRECISION_F32, of->rows, of->inner, memory);
+    memset(memory, 0xff, bytes);
+    isa->tiles->pack(&matrix, values, of->inner + 2);
+    check_float_order("weight", isa, of, memory);
+    memset(memory, 0xff, bytes);
+    isa->tiles->pack_turned(&matrix, turned, of->rows + 5);
+    check_float_order("turned weight", isa, of, memory);
+    free(memory), free(values), free(turned);
+}
+
 static void check_activations(const be_isa *isa, const size *of)
 {
     be_arena arena;
@@ -169,6 +201,7 @@ static void test_order(void **state)
     for (size_t t = 0; t < n_isas; t++) {
         for (size_t i = 0; i < N_SIZES; i++) {
             check_weight(&isas[t], &sizes[i]);
+            check_float_weight(&isas[t], &sizes[i]);
             check_activations(&isas[t], &sizes[i]);
         }
     }
@@ -179,7 +212,8 @@ static void test_sizes(void **state)
     (void)state;
     size_t bytes;
     assert_true(be_matrix_bytes(BE_PRECISION_F32, 100, 100, &bytes));
-    assert_int_equal(bytes, 0);
+    assert_int_equal(bytes, 112 * 100 * 4);
+    assert_false(be_matrix_bytes(BE_PRECISION_F32, SIZE_MAX / 64, 64, &bytes));
     assert_true(be_matrix_bytes(BE_PRECISION_BF16, 17, 33, &bytes));
     assert_int_equal(bytes, 32 * 64 * 2);
     assert_false(be_matrix_bytes(BE_PRECISION_BF16, SIZE_MAX, 1, &bytes));
@@ -211,7 +245,7 @@ static void check_layer_norm(const be_isa *isa, const size *of, be_precision pre
     for (size_t i = 0; i < count; i++) {
         size_t r = i / of->inner, c = i % of->inner, tiles = round_up(of->inner, 32) / 32;
         size_t place = (r / 16 * tiles + c / 32) * 512 + r % 16 * 32 + c % 32;
-        float actual = precision == BE_PRECISION_F32 ? normal.values[i] : widened(normal.high[place]);
+        float actual = precision == BE_PRECISION_F32 ? normal.values[r * normal.stride + c] : widened(normal.high[place]);
         if (!(fabsf(actual - expected[i]) <= 2e-5f + (precision == BE_PRECISION_F32 ? 0 : 0x1p-8f * fabsf(expected[i]))))
             fail_msg("norm %zu x %zu (%s), element %zu: %g, expected %g", of->rows, of->inner, isa->name, i, (double)actual,
                      (double)expected[i]);

@@ -6,6 +6,8 @@
 
 #include <cblas.h>
 
+#include "core/pace.h"
+
 enum { IMAGES = 5 };
 
 typedef struct fixture {
@@ -69,6 +71,18 @@ static void test_batches_and_threads(void **state)
         be_session *session = open_session(it->model, threads, NULL);
         for (size_t count = 1; count <= IMAGES; count++)
             check_batch(it, session, count, count);
+        be_session_close(session);
+    }
+}
+
+/* However the session shares batches out by what it measured, and when it tries the other way. */
+static void test_as_the_measured_times_change(void **state)
+{
+    const fixture *it = *state;
+    for (size_t threads = 2; threads <= 3; threads++) {
+        be_session *session = open_session(it->model, threads, NULL);
+        for (size_t batch = 0; batch < 3 * BE_PACE_TRIAL; batch++)
+            check_batch(it, session, 1 + batch % 3, 1 + batch % 4);
         be_session_close(session);
     }
 }
@@ -181,7 +195,7 @@ static void test_two_sessions_at_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_batches_and_threads),    cmocka_unit_test(test_features),
+        cmocka_unit_test(test_batches_and_threads), cmocka_unit_test(test_as_the_measured_times_change),    cmocka_unit_test(test_features),
         cmocka_unit_test(test_grids_that_come_and_go), cmocka_unit_test(test_models_opened_at_any_time),
         cmocka_unit_test(test_two_sessions_at_once),
     };

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
+#include "core/compute/processors.h"
 #include "core/model.h"
 
 static be_model *model;

@@ -1,4 +1,4 @@
-/* Attention in bfloat16 and in three parts of it, on every instruction set: near the plain reference, the same bits whoever
+/* Attention in every precision on every instruction set: near the plain reference, the same bits whoever
  * computes them and however the queries are cut. */
 #include "tests/unit/support.h"
 
@@ -19,7 +19,7 @@ typedef struct attention_size {
 } attention_size;
 
 static const attention_size sizes[] = {
-    {1, 1, 1, 1}, {1, 1, 3, 5}, {2, 5, 1, 3}, {65, 40, 2, 64}, {130, 129, 3, 48}, {5, 300, 4, 24}, {50, 33, 16, 6}, {70, 1, 1, 2},
+    {1, 1, 1, 1}, {1, 1, 3, 5}, {2, 5, 1, 3}, {65, 40, 2, 64}, {130, 129, 3, 48}, {5, 300, 4, 24}, {50, 33, 16, 6}, {70, 1, 1, 2}, {128, 128, 2, 8}, {257, 40, 2, 5},
 };
 
 /* Queries, keys and values stand side by side in rows of `joined`; threads 0: one worker alone. */
@@ -29,7 +29,7 @@ static void attend(const be_isa *isa, be_precision precision, const attention_si
     be_error error;
     be_arena scratch[MOST_THREADS];
     size_t width = size->heads * size->head_width, floats = be_attention_room(precision, size->tokens, size->head_width);
-    be_team team = {.kernels = isa->kernels, .isa = isa, .worker = threads ? 0 : 1, .scratch = scratch};
+    be_team team = {.isa = isa, .worker = threads ? 0 : 1, .scratch = scratch};
     if (threads)
         assert_ok(be_pool_create(threads, &team.pool, &error), &error);
     for (size_t i = 0; i < MOST_THREADS; i++) {
@@ -57,10 +57,12 @@ static void round_all(be_precision precision, float *values, size_t count, doubl
         values[i] = (float)(precision == BE_PRECISION_BF16 ? nearest_bf16((float)factor * values[i]) : factor * values[i]);
 }
 
-/* Of values up to 2: a weight's own rounding, which moves the output both by itself and in the sum of the weights; in three
+/* Of values up to 2: a few roundings in float32; a weight's own rounding, which moves the output both by itself and in the sum of the weights; in three
  * parts what they leave out of scores, whose summands' sizes add up to some 8. */
 static float tolerance(be_precision precision)
 {
+    if (precision == BE_PRECISION_F32)
+        return 5e-6f;
     return precision == BE_PRECISION_BF16 ? 2 * 2 * 0x1p-9f : 2 * 8 * 3 * 0x1p-18f;
 }
 
@@ -104,6 +106,7 @@ static void test_attention(void **state)
     (void)state;
     for (size_t t = 0; t < n_isas; t++) {
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            check(&isas[t], BE_PRECISION_F32, &sizes[i]);
             check(&isas[t], BE_PRECISION_BF16, &sizes[i]);
             check(&isas[t], BE_PRECISION_BF16X3, &sizes[i]);
         }
@@ -135,13 +138,14 @@ static void test_large_scores(void **state)
 {
     (void)state;
     static const attention_size size = {1, 40, 1, 4};
+    static const be_precision precisions[] = {BE_PRECISION_F32, BE_PRECISION_BF16, BE_PRECISION_BF16X3};
     float joined[40 * 12], out[4 + GAP];
     for (size_t t = 0; t < 40; t++) {
         for (size_t i = 0; i < 12; i++)
             joined[t * 12 + i] = i < 4 ? 64 : i < 8 ? (t == 17 ? 64 : -64) : (float)(t + i);
     }
-    for (size_t t = 0; t < n_isas; t++) {
-        attend(&isas[t], BE_PRECISION_BF16, &size, 0, 1, joined, out);
+    for (size_t t = 0; t < 3 * n_isas; t++) {
+        attend(&isas[t / 3], precisions[t % 3], &size, 0, 1, joined, out);
         for (size_t i = 0; i < 4; i++)
             assert_true(out[i] == (float)(17 + 8 + i));
     }

@@ -1,10 +1,9 @@
-/* Matrix products and attention: the numbers of the plain reference, and the same bits whoever computes them. */
+/* Products by OpenBLAS: the numbers of the plain reference. */
 #include "tests/unit/support.h"
 
 #include <math.h>
 #include <stdio.h>
 
-#include "core/compute/attention.h"
 #include "core/compute/product.h"
 #include "core/compute/reference.h"
 #include "tests/unit/matrix_support.h"
@@ -106,103 +105,10 @@ static void test_panels(void **state)
     check_panels((1 << 20) + 1);
 }
 
-/* --- attention ---------------------------------------------------------------------------------------------------- */
-
-typedef struct attention_size {
-    size_t queries, tokens, heads, head_width;
-} attention_size;
-
-static const attention_size attention_sizes[] = {
-    {1, 1, 1, 1},     {1, 1, 3, 5},    {2, 5, 1, 3},    {128, 128, 2, 8}, {129, 129, 3, 3},
-    {257, 40, 2, 5},  {5, 300, 4, 24}, {50, 33, 16, 6}, {300, 1, 1, 2},
-};
-enum { N_ATTENTIONS = sizeof attention_sizes / sizeof *attention_sizes, MOST_THREADS = 5 };
-
-/* A team of `threads` workers (0: one worker alone, the second of three), and what it holds. */
-typedef struct crew {
-    be_team team;
-    be_arena scratch[MOST_THREADS];
-} crew;
-
-static void make_crew(crew *it, size_t threads, const be_kernels *kernels, size_t tokens)
-{
-    be_error error;
-    *it = (crew){.team = {.kernels = kernels, .worker = threads ? 0 : 1}};
-    it->team.scratch = it->scratch;
-    if (threads)
-        assert_ok(be_pool_create(threads, &it->team.pool, &error), &error);
-    for (size_t i = 0; i < MOST_THREADS; i++)
-        assert_ok(be_arena_create(&it->scratch[i], be_attention_room(BE_PRECISION_F32, tokens, 1) * sizeof(float), "scratch", &error), &error);
-}
-
-static void free_crew(crew *it)
-{
-    be_pool_destroy(it->team.pool);
-    for (size_t i = 0; i < MOST_THREADS; i++)
-        be_arena_destroy(&it->scratch[i]);
-}
-
-/* Queries, keys and values side by side in one array, as a projection leaves them. */
-static void run_attention(const be_team *team, const attention_size *size, const float *joined, float *out)
-{
-    size_t width = size->heads * size->head_width;
-    be_attention attention = {
-        .q = joined, .k = joined + width, .v = joined + 2 * width, .out = out, .q_stride = 3 * width, .k_stride = 3 * width,
-        .v_stride = 3 * width, .out_stride = width + GAP, .queries = size->queries, .tokens = size->tokens,
-        .heads = size->heads, .head_width = size->head_width, .scale = 1 / sqrtf((float)size->head_width),
-    };
-    be_attention_run(team, &attention);
-}
-
-static void check_attention(const attention_size *size, const be_kernels *kernels)
-{
-    static const size_t crews[] = {1, 2, 3, MOST_THREADS, 0};
-    size_t width = size->heads * size->head_width, rows = size->queries > size->tokens ? size->queries : size->tokens;
-    size_t stride = width + GAP, count = size->queries * stride;
-    float *joined = make_values(rows * 3 * width, 7), *expected = make_values(size->queries * width, 0);
-    float *q = column_block(joined, size->queries, width, 0), *k = column_block(joined, size->tokens, width, 1),
-          *v = column_block(joined, size->tokens, width, 2);
-    float *first = make_values(count, 11), *before = make_values(count, 11);
-    be_reference_attention(expected, q, k, v, size->queries, size->tokens, size->heads, size->head_width,
-                           1 / sqrt((double)size->head_width));
-    for (size_t c = 0; c < sizeof crews / sizeof *crews; c++) {
-        crew it;
-        float *out = make_values(count, 11);
-        make_crew(&it, crews[c], kernels, size->tokens);
-        run_attention(&it.team, size, joined, out);
-        free_crew(&it);
-        if (c == 0)
-            memcpy(first, out, count * sizeof *out);
-        assert_memory_equal(out, first, count * sizeof *out); /* the same bits whoever computes them */
-        free(out);
-    }
-    for (size_t i = 0; i < count; i++) {
-        bool inside = i % stride < width;
-        float wanted = inside ? expected[i / stride * width + i % stride] : before[i];
-        if (!(fabsf(first[i] - wanted) <= (inside ? 5e-6f : 0)))
-            fail_msg("attention of %zu queries, %zu tokens, %zu heads of %zu (%s), element %zu: %.9g, expected %.9g",
-                     size->queries, size->tokens, size->heads, size->head_width, kernels->name, i, (double)first[i],
-                     (double)wanted);
-    }
-    free(joined), free(expected), free(q), free(k), free(v), free(first), free(before);
-}
-
-static void test_attention(void **state)
-{
-    (void)state;
-    const be_kernels *tables[BE_KERNELS_MAX];
-    size_t n_tables = be_kernels_available(tables);
-    for (size_t t = 0; t < n_tables; t++) {
-        for (size_t i = 0; i < N_ATTENTIONS; i++)
-            check_attention(&attention_sizes[i], tables[t]);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_products), cmocka_unit_test(test_empty_products), cmocka_unit_test(test_panels),
-        cmocka_unit_test(test_attention),
     };
     be_product_use_one_thread();
     return cmocka_run_group_tests(tests, NULL, NULL);
