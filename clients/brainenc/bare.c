@@ -13,7 +13,6 @@ typedef struct product {
     be_stage stage;
     size_t rows, columns, inner, count;
     bool shared, transposed;
-    bool float32;  /* in whatever precision the model is */
     size_t offset; /* of the weight */
 } product;
 
@@ -55,11 +54,10 @@ static void add_linear(bare *self, be_stage stage, size_t rows, size_t columns, 
 }
 
 /* Both products of `count` heads. */
-static void add_attention(bare *self, be_stage stage, size_t queries, size_t tokens, size_t head_width, size_t count, bool float32)
+static void add_attention(bare *self, be_stage stage, size_t queries, size_t tokens, size_t head_width, size_t count)
 {
-    add(self, (product){.stage = stage, .rows = queries, .columns = tokens, .inner = head_width, .count = count, .transposed = true,
-                        .float32 = float32});
-    add(self, (product){.stage = stage, .rows = queries, .columns = head_width, .inner = tokens, .count = count, .float32 = float32});
+    add(self, (product){.stage = stage, .rows = queries, .columns = tokens, .inner = head_width, .count = count, .transposed = true});
+    add(self, (product){.stage = stage, .rows = queries, .columns = head_width, .inner = tokens, .count = count});
 }
 
 static void add_backbone(bare *self, const be_backbone_info *backbone, size_t cells)
@@ -68,7 +66,7 @@ static void add_backbone(bare *self, const be_backbone_info *backbone, size_t ce
     add_linear(self, BE_STAGE_EMBED, cells, width, 3 * backbone->patch * backbone->patch, 1, true);
     for (size_t block = 0; block < backbone->blocks_needed; block++) {
         add_linear(self, BE_STAGE_PROJECT, tokens, 3 * width, width, 1, true);
-        add_attention(self, BE_STAGE_ATTEND, tokens, tokens, width / backbone->heads, backbone->heads, false);
+        add_attention(self, BE_STAGE_ATTEND, tokens, tokens, width / backbone->heads, backbone->heads);
         add_linear(self, BE_STAGE_FEED_FORWARD, tokens, width, width, 1, true);
         add_linear(self, BE_STAGE_FEED_FORWARD, tokens, backbone->hidden, width, 1, true);
         add_linear(self, BE_STAGE_FEED_FORWARD, tokens, width, backbone->hidden, 1, true);
@@ -82,7 +80,7 @@ static void add_queries(bare *self, size_t queries, size_t width, size_t hidden,
     bool many = queries >= MANY_QUERIES; /* as core/encoder/decoder.c cuts them */
     size_t panels = many ? (queries + PANEL_ROWS - 1) / PANEL_ROWS : 1, rows = (queries + panels - 1) / panels;
     size_t blocks = many ? (rows + BLOCK_ROWS - 1) / BLOCK_ROWS * panels : 1, block = (queries + blocks - 1) / blocks;
-    add_attention(self, BE_STAGE_ENCODE, block, cells, width / heads, blocks * heads, true);
+    add_attention(self, BE_STAGE_ENCODE, block, cells, width / heads, blocks * heads);
     add_linear(self, BE_STAGE_ENCODE, rows, width, width, panels, !many);
     add_linear(self, BE_STAGE_ENCODE, rows, hidden, width, panels, !many);
     add_linear(self, BE_STAGE_ENCODE, rows, width, hidden, panels, !many);
@@ -176,15 +174,14 @@ double bare_operations(const bare *self)
     return operations;
 }
 
-bare_work bare_stage_work(const bare *self, be_stage stage)
+double bare_stage_operations(const bare *self, be_stage stage)
 {
-    bare_work work = {0};
+    double operations = 0;
     for (size_t i = 0; i < self->n_products; i++) {
-        const product *it = &self->products[i];
-        if (it->stage == stage)
-            *(it->float32 ? &work.float32 : &work.precise) += operations_of(it);
+        if (self->products[i].stage == stage)
+            operations += operations_of(&self->products[i]);
     }
-    return work;
+    return operations;
 }
 
 static void multiply(const bare *self, const product *it, size_t rows, size_t worker)

@@ -13,11 +13,8 @@ be_status bare_create(const be_model *model, size_t rows, size_t columns, size_t
 void bare_free(bare *bare);
 /* Floating-point operations of one image's products. */
 double bare_operations(const bare *bare);
-/* Of them those of a stage: in the model's precision, and in float32 whatever that is. */
-typedef struct bare_work {
-    double precise, float32;
-} bare_work;
-bare_work bare_stage_work(const bare *bare, be_stage stage);
+/* Of them those of a stage. */
+double bare_stage_operations(const bare *bare, be_stage stage);
 /* Seconds for one image's products on all threads, each product cut evenly among them. */
 double bare_together(bare *bare);
 /* Seconds an image for `images` images' products, each image by one thread. */

@@ -72,11 +72,10 @@ enum { ROW_LOAD, ROW_DECODE, ROW_STAGES, ROW_ANSWER = ROW_STAGES + BE_STAGES, RO
 /* In bf16x3 a product is three. */
 static row stage_row(const bench_results *it, be_stage stage)
 {
-    bare_work work = bare_stage_work(it->bare, stage);
     double times = be_model_precision(it->model) == BE_PRECISION_BF16X3 ? 3 : 1;
-    row line = {.name = be_stage_name(stage), .seconds = bench_median(&it->stages[stage]), .operations = work.precise + work.float32,
-                .bytes = stage == BE_STAGE_READ_OUT ? readout_bytes(it->model) : 0};
-    line.least = times * work.precise / it->peaks.precise + work.float32 / it->peaks.float32 + line.bytes / it->peaks.reading;
+    row line = {.name = be_stage_name(stage), .seconds = bench_median(&it->stages[stage]),
+                .operations = bare_stage_operations(it->bare, stage), .bytes = stage == BE_STAGE_READ_OUT ? readout_bytes(it->model) : 0};
+    line.least = times * line.operations / it->peaks.precise + line.bytes / it->peaks.reading;
     return line;
 }
 

@@ -177,7 +177,7 @@ static void prepare(ours *self, theirs *other, const char *isa)
     size_t weight = (size_t)WIDEST * 768, in = (size_t)(ROWS + 8 * BE_PANEL_ROWS) * WIDEST;
     if (be_isa_select(isa, &self->isa, &error) != BE_OK ||
         be_arena_create(&self->operands, 2 * (weight + in) * sizeof(float), "operands", &error) != BE_OK ||
-        be_arena_create(&self->scratch, be_matrix_scratch(BE_PRECISION_BF16, ROWS, WIDEST) * sizeof(float), "scratch", &error) != BE_OK)
+        be_arena_create(&self->scratch, be_matrix_scratch(ROWS) * sizeof(float), "scratch", &error) != BE_OK)
         bench_stop(error.message);
     self->out = bench_values((size_t)ROWS * WIDEST, 4);
     omp_set_num_threads(1);
