@@ -225,8 +225,10 @@ bench-programs: test-deps
 bench-cost: bench-programs
 	$(Q)$(BENCH_PYTHON)/cost.py build/bench --precision $(BENCH_PRECISION) --json build/cost.json
 
-# All of it, and the page that keeps it.
-bench-results: bench bench-cost
+# All of it, one after the other whatever -j says, and the page that keeps it.
+bench-results:
+	$(Q)$(MAKE) --no-print-directory bench
+	$(Q)$(MAKE) --no-print-directory bench-cost
 	$(Q)$(BENCH_PYTHON)/results.py build/bench.json build/cost.json > tests/bench/RESULTS.md
 
 # Larger models for a section of `make bench`: 18 GB.
