@@ -61,13 +61,14 @@ $(call instruction_set,avx2,$(AVX2))
 $(call instruction_set,avx512,$(AVX512))
 $(call instruction_set,avx512bf16,$(AVX512) -mavx512bf16)
 $(call instruction_set,amx,$(AVX512) -mavx512bf16)
-# Transforms and pooling want their loops unrolled and in vectors; those of every processor are wide enough.
+# Transforms, pooling and the measuring of peaks want their loops unrolled and in vectors; those of every processor are wide enough.
 $(BUILD)/core/compute/convolution.o $(BUILD)/core/compute/winograd.o: private CFLAGS_FILE := $(VECTOR)
+$(BUILD)/core/compute/peak.o: private CFLAGS_FILE := $(VECTOR) $(ASAN_VECTOR)
 
 # The packages are installed first, then make is called again: what pkg-config knows is different then.
 AGAIN := $(MAKE) --no-print-directory -j$(shell nproc)
 
-.PHONY: all help run test unit-tests check-unit check-tool check-http install uninstall bench deps test-deps clean FORCE
+.PHONY: all help run test unit-tests check-unit check-tool check-http install uninstall bench bench-programs bench-onednn bench-cost bench-results bench-models yardsticks deps test-deps clean FORCE
 all: deps
 	$(Q)$(AGAIN) $(TOOL) $(DAEMON)
 
@@ -75,7 +76,9 @@ help:
 	@echo 'make            build the library, the tool and the daemon (build/plain/brainenc, brainencd)'
 	@echo 'make run        install what is missing, build, serve a demo subject on http://127.0.0.1:8080'
 	@echo 'make test       install what is missing, build, run every test'
-	@echo 'make bench      full-size benchmark: writes a ViT-B/14 model of random weights to build/bench, measures it'
+	@echo 'make bench      every benchmark at full size, with a ViT-B/14 model of random weights in build/bench; make bench-cost: cost by'
+	@echo '                size, with plots; make bench-results: both, written to tests/bench/RESULTS.md; make bench-models: larger models;'
+	@echo '                make yardsticks: install PyTorch and oneDNN to be measured beside'
 	@echo 'make install    the tool, the daemon, its configuration and its service (DESTDIR=, PREFIX=/usr/local); make uninstall'
 	@echo 'make clean      remove build/'
 	@echo 'Variables: V=1, SANITIZER=address,undefined or thread, WERROR=1, CC, CFLAGS, LDFLAGS'
@@ -125,10 +128,21 @@ $(DAEMON): $(call objects,$(SERVER_SOURCES)) $(LIBRARY)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(SERVER_LIBS) $(LIBS)
 
-# Measures the matrix products alone.
-$(BUILD)/bench_products: $(BUILD)/tests/bench/products.o $(LIBRARY)
+# Measure the matrix products alone; the second beside oneDNN's, of the version whose interface it speaks.
+BENCH_SUPPORT := $(BUILD)/tests/bench/operands.o
+$(BUILD)/bench_products: $(BUILD)/tests/bench/products.o $(BENCH_SUPPORT) $(LIBRARY)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
+$(BUILD)/tests/bench/onednn.o: private CFLAGS_FILE := -fopenmp
+$(BUILD)/bench_onednn: $(BUILD)/tests/bench/onednn.o $(BENCH_SUPPORT) $(LIBRARY)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) -fopenmp -o $@ $^ -ldnnl $(LIBS)
+
+bench-onednn:
+	$(Q)if printf '#include <dnnl.h>\n#if DNNL_VERSION_MAJOR != 2\n#error\n#endif\n' | $(CC) -E -x c - >/dev/null 2>&1; \
+	    then $(MAKE) --no-print-directory $(BUILD)/bench_onednn; \
+	    else echo 'oneDNN is not installed (libdnnl-dev, version 2), so there is nothing to compare the products with'; fi
 
 # Tests of failing allocations see every malloc, calloc, realloc, posix_memalign, strdup and mmap of the library.
 WRAPPED := malloc calloc realloc posix_memalign strdup mmap
@@ -192,9 +206,40 @@ uninstall:
 	rm -f '$(DESTDIR)$(PREFIX)/bin/brainenc' '$(DESTDIR)$(PREFIX)/bin/brainencd' '$(DESTDIR)$(UNITDIR)/brainencd.service'
 	[ -n '$(DESTDIR)' ] || ! command -v systemctl >/dev/null || systemctl daemon-reload || true
 
-bench: all
+# --- benchmarks -----------------------------------------------------------------------------------
+# All of them, of a ViT-B/14 model of random weights in build/bench: `make bench BENCH_OPTIONS='--only stages'`. PyTorch, oneDNN and
+# matplotlib are yardsticks and plots where they are installed (YARDSTICK_PACKAGES), and nothing needs them.
+YARDSTICK_PACKAGES := python3-torch libdnnl-dev python3-matplotlib
+BENCH_PYTHON = $(PYTHON) -B tests/bench
+BENCH_PRECISION ?= bf16
+
+bench: bench-programs
+	$(Q)$(BENCH_PYTHON)/run.py build/bench --json build/bench.json $(BENCH_OPTIONS)
+
+bench-programs: test-deps
+	$(Q)$(AGAIN) $(TOOL) $(DAEMON) $(BUILD)/bench_products
+	$(Q)$(MAKE) --no-print-directory bench-onednn
 	$(Q)[ -f build/bench/subj01.safetensors ] || $(TOOL) demo --full -o build/bench
-	$(Q)$(TOOL) bench --demo build/bench
+
+# Cost by tokens, vertices, members, subjects and clients, with plots.
+bench-cost: bench-programs
+	$(Q)$(BENCH_PYTHON)/cost.py build/bench --precision $(BENCH_PRECISION) --json build/cost.json
+
+# All of it, and the page that keeps it.
+bench-results: bench bench-cost
+	$(Q)$(BENCH_PYTHON)/results.py build/bench.json build/cost.json > tests/bench/RESULTS.md
+
+# Larger models for a section of `make bench`: 18 GB.
+bench-models: bench-programs
+	$(Q)[ -f build/bench-voxels/subj01.safetensors ] || $(TOOL) demo --full --readout voxels -o build/bench-voxels
+	$(Q)[ -f build/bench-ensemble/subj01.safetensors ] || $(TOOL) demo --full --layers 1,3,5,7 --runs 10 -o build/bench-ensemble
+	$(Q)mkdir -p build/bench-ensemble-bf16
+	$(Q)ln -sf ../bench-ensemble/dinov2_vitb14_pretrain.pth ../bench-ensemble/picture.png build/bench-ensemble-bf16/
+	$(Q)[ -f build/bench-ensemble-bf16/subj01.safetensors ] || $(TOOL) import --ensemble build/bench-ensemble/results \
+	    --data build/bench-ensemble/algonauts/subj01 --storage bf16 -o build/bench-ensemble-bf16/subj01.safetensors
+
+yardsticks:
+	$(call install_missing,$(YARDSTICK_PACKAGES))
 
 clean:
 	rm -rf build

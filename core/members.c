@@ -76,7 +76,7 @@ static void take_tokens(void *context, const be_team *team, size_t first, size_t
 {
     const taker *self = context;
     if (self->readout)
-        be_readout_rows(self->readout, team->kernels, first, count, tokens, self->vertices);
+        be_readout_rows(self->readout, team->isa->kernels, first, count, tokens, self->vertices);
     else
         memcpy(self->tokens + first * self->width, tokens, count * self->width * sizeof *tokens);
 }
@@ -136,7 +136,7 @@ static void place_maps(const be_member_run *run, const be_subject *subject, cons
             }
             if (first)
                 memset(to, 0, cells * sizeof *to);
-            run->team->kernels->accumulate(to, map, share, cells);
+            run->team->isa->kernels->accumulate(to, map, share, cells);
         }
     }
 }
@@ -234,9 +234,9 @@ static void add_vertex_maps(const be_member_run *run, const be_encoding *encodin
                                 .attention_heads = heads ? each : NULL};
         be_encode_queries(encoding, &wish);
         for (size_t i = 0; mean && i < rows; i++)
-            run->team->kernels->accumulate(mean, maps + i * cells, share, cells);
+            run->team->isa->kernels->accumulate(mean, maps + i * cells, share, cells);
         for (size_t i = 0; heads && i < heads_count * rows; i++)
-            run->team->kernels->accumulate(heads + i / rows * cells, each + i * cells, share, cells);
+            run->team->isa->kernels->accumulate(heads + i / rows * cells, each + i * cells, share, cells);
     }
 }
 

@@ -245,7 +245,7 @@ static void predict_alone(void *context, size_t index, size_t number)
 {
     batch *self = context;
     be_session *session = self->session;
-    be_team team = {.kernels = session->isa->kernels, .isa = session->isa, .worker = number, .scratch = session->scratch};
+    be_team team = {.isa = session->isa, .worker = number, .scratch = session->scratch};
     be_error error;
     if (!atomic_load(&self->failed))
         record(self, predict_image(self, &team, &session->workers[number], index, &error), &error);
@@ -255,7 +255,7 @@ static void predict_alone(void *context, size_t index, size_t number)
 static void predict_together(batch *self, size_t index)
 {
     be_session *session = self->session;
-    be_team team = {.kernels = session->isa->kernels, .isa = session->isa, .pool = session->pool, .scratch = session->scratch};
+    be_team team = {.isa = session->isa, .pool = session->pool, .scratch = session->scratch};
     be_error error;
     if (!atomic_load(&self->failed))
         record(self, predict_image(self, &team, &session->workers[0], index, &error), &error);
@@ -292,7 +292,7 @@ be_status be_session_predict(be_session *session, const be_image *images, size_t
 
 be_status be_session_features(be_session *session, const be_image *image, float *const *features, be_error *error)
 {
-    be_team team = {.kernels = session->isa->kernels, .isa = session->isa, .pool = session->pool, .scratch = session->scratch};
+    be_team team = {.isa = session->isa, .pool = session->pool, .scratch = session->scratch};
     worker *it = &session->workers[0];
     const be_grid *grid;
     be_status status = take_grid(session, image, 0, &grid, error);
@@ -332,7 +332,7 @@ static be_status check_groups(const be_subject_info *info, const be_vertex_group
 be_status be_session_maps(be_session *session, size_t subject, const float *features, size_t rows, size_t columns,
                           const be_vertex_group *groups, size_t n_groups, float *mean, float *heads, be_error *error)
 {
-    be_team team = {.kernels = session->isa->kernels, .isa = session->isa, .pool = session->pool, .scratch = session->scratch};
+    be_team team = {.isa = session->isa, .pool = session->pool, .scratch = session->scratch};
     worker *it = &session->workers[0];
     be_member_run run = {.model = session->model, .team = &team, .arena = &it->arena, .buffers = &it->buffers, .features = features,
                          .feature_stride = rows * columns * be_model_backbone(session->model)->channels};

@@ -32,13 +32,7 @@ static bool needs_prediction(const request *it)
 /* Nothing is made of 0. */
 static be_status make_floats(float **out, size_t count, const char *what, be_error *error)
 {
-    void *memory;
-    if (count == 0)
-        return BE_OK;
-    be_status status = be_allocate(&memory, count, sizeof(float), what, error);
-    if (status == BE_OK)
-        *out = memory;
-    return status;
+    return count > 0 ? be_allocate_floats(out, count, what, error) : BE_OK;
 }
 
 /* What a prediction of one image and subject gives, floats of each part. */

@@ -1,6 +1,5 @@
 #include "server/pages.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/files/json.h"
@@ -76,26 +75,11 @@ be_status page_subjects(const engine *served, answer *to, be_error *error)
     return end(&json, to, error);
 }
 
-/* As text at once: a JSON value for each vertex would be many times as large. */
-static void add_numbers(be_json *json, cJSON *to, const char *key, const uint32_t *numbers, size_t count)
-{
-    be_text text = {0};
-    be_text_add(&text, "[");
-    for (size_t i = 0; i < count; i++)
-        be_text_add_format(&text, i ? ",%u" : "%u", numbers[i]);
-    be_text_add(&text, "]");
-    if (text.failed)
-        json->failed = true;
-    else
-        be_json_raw(json, to, key, text.bytes);
-    free(text.bytes);
-}
-
 static void add_vertices(be_json *json, cJSON *to, const be_roi *roi)
 {
     cJSON *object = be_json_object(json, to, "vertices");
     for (int h = BE_LEFT; h < BE_HEMISPHERES; h++)
-        add_numbers(json, object, be_hemisphere_name((be_hemisphere)h), roi->vertices[h], roi->n_vertices[h]);
+        be_answer_add_numbers(json, object, be_hemisphere_name((be_hemisphere)h), roi->vertices[h], roi->n_vertices[h]);
 }
 
 /* Each vertex's number on fsaverage, or null. */
@@ -107,8 +91,8 @@ static void add_fsaverage(be_json *json, cJSON *to, const be_surface *surface)
     }
     cJSON *object = be_json_object(json, to, "fsaverage");
     for (int h = BE_LEFT; h < BE_HEMISPHERES; h++) /* none is negative */
-        add_numbers(json, object, be_hemisphere_name((be_hemisphere)h), (const uint32_t *)surface->fsaverage[h],
-                    surface->info->n_vertices[h]);
+        be_answer_add_numbers(json, object, be_hemisphere_name((be_hemisphere)h), (const uint32_t *)surface->fsaverage[h],
+                              surface->info->n_vertices[h]);
 }
 
 static void add_rois(be_json *json, cJSON *list, const engine *served, size_t index, bool with_vertices, bool with_quality)
@@ -136,16 +120,13 @@ static void add_rois(be_json *json, cJSON *list, const engine *served, size_t in
 
 be_status page_rois(const engine *served, const parameters *from, answer *to, be_error *error)
 {
-    static const char *const outputs[] = {"counts", "vertices", NULL};
+    static const char *const keys[] = {"subject", "output", "quality", NULL}, *const outputs[] = {"counts", "vertices", NULL};
     const char *names = parameter(from, "subject");
     size_t indices[1024], count, output;
     bool quality;
-    for (size_t i = 0; i < from->count; i++) {
-        const char *key = from->keys[i];
-        if (strcmp(key, "subject") != 0 && strcmp(key, "output") != 0 && strcmp(key, "quality") != 0)
-            return be_fail(error, BE_ERROR_ARGUMENT, "unknown parameter '%.40s'; there are: subject, output, quality", key);
-    }
-    be_status status = query_choose(from, "output", outputs, &output, error);
+    be_status status = query_check_keys(from, keys, error);
+    if (status == BE_OK)
+        status = query_choose(from, "output", outputs, &output, error);
     if (status == BE_OK)
         status = query_choose_flag(from, "quality", &quality, error);
     if (status == BE_OK)

@@ -24,26 +24,31 @@ static const char *const *keys_of(request_kind kind)
     return kind == REQUEST_PREDICT ? predict_keys : kind == REQUEST_ATTENTION ? attention_keys : held_keys;
 }
 
-bool query_has_parameter(request_kind kind, const char *name)
+static bool is_among(const char *const *keys, const char *name)
 {
-    for (const char *const *key = keys_of(kind); *key; key++) {
-        if (strcmp(*key, name) == 0)
+    for (; *keys; keys++) {
+        if (strcmp(*keys, name) == 0)
             return true;
     }
     return false;
 }
 
-static be_status check_keys(const parameters *from, request_kind kind, be_error *error)
+bool query_has_parameter(request_kind kind, const char *name)
+{
+    return is_among(keys_of(kind), name);
+}
+
+be_status query_check_keys(const parameters *from, const char *const *keys, be_error *error)
 {
     char names[200] = "";
-    for (const char *const *key = keys_of(kind); *key; key++) {
+    for (const char *const *key = keys; *key; key++) {
         size_t length = strlen(names);
         snprintf(names + length, sizeof names - length, "%s%s", length ? ", " : "", *key);
     }
     if (from->overflowed)
         return be_fail(error, BE_ERROR_ARGUMENT, "more than %d parameters; there are: %s", MOST_PARAMETERS, names);
     for (size_t i = 0; i < from->count; i++) {
-        if (!query_has_parameter(kind, from->keys[i]))
+        if (!is_among(keys, from->keys[i]))
             return be_fail(error, BE_ERROR_ARGUMENT, "unknown parameter '%.40s'; there are: %s", from->keys[i], names);
         if (parameter(from, from->keys[i]) != from->values[i])
             return be_fail(error, BE_ERROR_ARGUMENT, "the parameter '%s' is there twice", from->keys[i]);
@@ -298,7 +303,7 @@ static be_status read_attention(request *it, const parameters *from, be_error *e
 be_status query_read(request *it, const parameters *from, const char *accept, be_fit fit, const char **id, be_error *error)
 {
     const char *fit_name = parameter(from, "fit");
-    be_status status = check_keys(from, it->kind, error);
+    be_status status = query_check_keys(from, keys_of(it->kind), error);
     it->query.fit = fit;
     *id = parameter(from, "id");
     if (status == BE_OK && fit_name)

@@ -19,6 +19,9 @@ const char *parameter(const parameters *from, const char *key);
 /* Whether requests of this kind have a parameter of that name. */
 bool query_has_parameter(request_kind kind, const char *name);
 
+/* BE_ERROR_ARGUMENT when there is a parameter that is none of `keys`, which NULL ends, one twice, or too many. */
+be_status query_check_keys(const parameters *from, const char *const *keys, be_error *error);
+
 /* The place of a parameter's value in a list of words that NULL ends; 0 when it is not there. BE_ERROR_ARGUMENT names them. */
 be_status query_choose(const parameters *from, const char *key, const char *const *words, size_t *place, be_error *error);
 /* true or false; false when it is not there. */

@@ -100,12 +100,9 @@ static entry *find(results *self, const char *id, const char *caller, const size
 
 static be_status copy_floats(float **out, const float *from, size_t count)
 {
-    void *memory;
-    be_status status = be_allocate(&memory, count, sizeof(float), "a held prediction", NULL);
-    if (status == BE_OK) {
-        memcpy(memory, from, count * sizeof(float));
-        *out = memory;
-    }
+    be_status status = be_allocate_floats(out, count, "a held prediction", NULL);
+    if (status == BE_OK)
+        memcpy(*out, from, count * sizeof(float));
     return status;
 }
 

@@ -114,28 +114,21 @@ static be_status select_maps(job *self, be_error *error)
     return status;
 }
 
-static be_status make_floats(float **out, size_t count, be_error *error)
-{
-    void *memory;
-    be_status status = be_allocate(&memory, count, sizeof(float), "attention maps", error);
-    if (status == BE_OK)
-        *out = memory;
-    return status;
-}
-
 /* Room for what the maps are made from, and for them. */
 static be_status make_room(job *self, be_error *error)
 {
     const be_subject_info *info = subject_info(self);
     size_t cells = self->picture.about.rows * self->picture.about.columns, sheets = be_map_selection_sheets(info, &self->asked);
     be_output *answer = &self->answer;
-    be_status status = make_floats(&self->values, be_map_selection_count(&self->asked) * sheets * cells, error);
+    const char *what = "attention maps";
+    be_status status = be_allocate_floats(&self->values, be_map_selection_count(&self->asked) * sheets * cells, what, error);
     if (status != BE_OK)
         return status;
     size_t layers = be_session_layers(self->engine.session, 0);
     if (info->by_vertex)
-        return make_floats(&answer->features, layers * cells * be_model_backbone(self->engine.model)->channels, error);
-    return make_floats(self->asked.heads ? &answer->attention_heads : &answer->attention, sheets * info->maps * cells, error);
+        return be_allocate_floats(&answer->features, layers * cells * be_model_backbone(self->engine.model)->channels, what, error);
+    return be_allocate_floats(self->asked.heads ? &answer->attention_heads : &answer->attention, sheets * info->maps * cells, what,
+                              error);
 }
 
 static be_status compute(job *self, be_error *error)

@@ -7,11 +7,13 @@
 #include "core/compute/pool.h"
 #include "core/compute/product.h"
 
-/* `count` products [rows][inner] x [inner][columns]; `shared` when the second operand is a weight, which is then cut along
- * the rows and has a place of its own among the weights. Others are the heads of an attention. */
+/* `count` products [rows][inner] x [inner][columns]. A shared one's second operand is a weight with a place of its own among the
+ * weights, and it is cut along the rows; others are the heads of an attention, or panels. */
 typedef struct product {
+    be_stage stage;
     size_t rows, columns, inner, count;
-    bool weight, transposed;
+    bool shared, transposed;
+    bool float32;  /* in whatever precision the model is */
     size_t offset; /* of the weight */
 } product;
 
@@ -28,42 +30,50 @@ struct bare {
     be_error failure;      /* of the first product there was no memory for */
 };
 
-static void add(bare *self, size_t rows, size_t columns, size_t inner, size_t count, bool weight, bool transposed)
+static void add(bare *self, product it)
 {
     void *products = self->products;
     if (self->failure.status != BE_OK || be_grow(&products, &self->product_capacity, self->n_products + 1, sizeof(product),
                                                  "bare products", &self->failure) != BE_OK)
         return;
+    it.offset = self->weight_floats;
     self->products = products;
-    self->products[self->n_products++] = (product){rows, columns, inner, count, weight, transposed, self->weight_floats};
-    size_t left = rows * inner, right = columns * inner, out = rows * columns;
-    if (weight)
+    self->products[self->n_products++] = it;
+    size_t left = it.rows * it.inner, right = it.columns * it.inner, out = it.rows * it.columns;
+    if (it.shared)
         self->weight_floats += right;
     left = left > right ? left : right; /* the heads' second operand is taken from the same place */
     self->left_floats = left > self->left_floats ? left : self->left_floats;
     self->out_floats = out > self->out_floats ? out : self->out_floats;
 }
 
+/* `count` products with one and the same weight [columns][inner]. */
+static void add_linear(bare *self, be_stage stage, size_t rows, size_t columns, size_t inner, size_t count, bool shared)
+{
+    add(self, (product){.stage = stage, .rows = rows, .columns = columns, .inner = inner, .count = count, .shared = shared,
+                        .transposed = true});
+}
+
+/* Both products of `count` heads. */
+static void add_attention(bare *self, be_stage stage, size_t queries, size_t tokens, size_t head_width, size_t count, bool float32)
+{
+    add(self, (product){.stage = stage, .rows = queries, .columns = tokens, .inner = head_width, .count = count, .transposed = true,
+                        .float32 = float32});
+    add(self, (product){.stage = stage, .rows = queries, .columns = head_width, .inner = tokens, .count = count, .float32 = float32});
+}
+
 static void add_backbone(bare *self, const be_backbone_info *backbone, size_t cells)
 {
     size_t width = backbone->channels, tokens = cells + 1;
-    add(self, cells, width, 3 * backbone->patch * backbone->patch, 1, true, true);
+    add_linear(self, BE_STAGE_EMBED, cells, width, 3 * backbone->patch * backbone->patch, 1, true);
     for (size_t block = 0; block < backbone->blocks_needed; block++) {
-        add(self, tokens, 3 * width, width, 1, true, true);
-        add(self, tokens, tokens, width / backbone->heads, backbone->heads, false, true);
-        add(self, tokens, width / backbone->heads, tokens, backbone->heads, false, false);
-        add(self, tokens, width, width, 1, true, true);
-        add(self, tokens, backbone->hidden, width, 1, true, true);
-        add(self, tokens, width, backbone->hidden, 1, true, true);
+        add_linear(self, BE_STAGE_PROJECT, tokens, 3 * width, width, 1, true);
+        add_attention(self, BE_STAGE_ATTEND, tokens, tokens, width / backbone->heads, backbone->heads, false);
+        add_linear(self, BE_STAGE_FEED_FORWARD, tokens, width, width, 1, true);
+        add_linear(self, BE_STAGE_FEED_FORWARD, tokens, backbone->hidden, width, 1, true);
+        add_linear(self, BE_STAGE_FEED_FORWARD, tokens, width, backbone->hidden, 1, true);
     }
-}
-
-/* The feature maps that members of all subjects read, each of which takes one product. */
-static void add_features(bare *self, const be_model *model, size_t cells)
-{
-    size_t width = be_model_backbone(model)->channels;
-    for (size_t tap = 0; tap < be_model_taps(model); tap++)
-        add(self, cells, width, width, 1, true, true);
+    add_linear(self, BE_STAGE_FEATURES, cells, width, width, 1, true); /* of the deepest layer: the others' queries are their blocks' */
 }
 
 /* Attention of all queries and what follows it, in the blocks it is computed in. */
@@ -72,11 +82,10 @@ static void add_queries(bare *self, size_t queries, size_t width, size_t hidden,
     bool many = queries >= MANY_QUERIES; /* as core/encoder/decoder.c cuts them */
     size_t panels = many ? (queries + PANEL_ROWS - 1) / PANEL_ROWS : 1, rows = (queries + panels - 1) / panels;
     size_t blocks = many ? (rows + BLOCK_ROWS - 1) / BLOCK_ROWS * panels : 1, block = (queries + blocks - 1) / blocks;
-    add(self, block, cells, width / heads, blocks * heads, false, true);
-    add(self, block, width / heads, cells, blocks * heads, false, false);
-    add(self, rows, width, width, panels, !many, true);
-    add(self, rows, hidden, width, panels, !many, true);
-    add(self, rows, width, hidden, panels, !many, true);
+    add_attention(self, BE_STAGE_ENCODE, block, cells, width / heads, blocks * heads, true);
+    add_linear(self, BE_STAGE_ENCODE, rows, width, width, panels, !many);
+    add_linear(self, BE_STAGE_ENCODE, rows, hidden, width, panels, !many);
+    add_linear(self, BE_STAGE_ENCODE, rows, width, hidden, panels, !many);
 }
 
 static void add_encoders(bare *self, const be_subject *subject, size_t cells)
@@ -84,7 +93,7 @@ static void add_encoders(bare *self, const be_subject *subject, size_t cells)
     const be_subject_info *info = be_subject_get_info(subject);
     for (size_t m = 0; m < info->members; m++) {
         size_t hidden = be_encoder_get_info(be_subject_encoder(subject, m))->hidden;
-        add(self, cells, info->channels, info->channels, 2, true, true);
+        add_linear(self, BE_STAGE_ENCODE, cells, info->channels, info->channels, 2, true); /* keys and values */
         add_queries(self, info->queries, info->channels, hidden, info->heads, cells);
     }
 }
@@ -92,7 +101,6 @@ static void add_encoders(bare *self, const be_subject *subject, size_t cells)
 static be_status list_products(bare *self, const be_model *model, size_t cells, be_error *error)
 {
     add_backbone(self, be_model_backbone(model), cells);
-    add_features(self, model, cells);
     for (size_t s = 0; s < be_model_subjects(model); s++) {
         const be_subject_info *info = be_subject_get_info(be_model_subject(model, s));
         if (strcmp(info->encoder, "transformer") != 0)
@@ -155,20 +163,34 @@ void bare_free(bare *self)
     free(self);
 }
 
+static double operations_of(const product *it)
+{
+    return 2.0 * (double)it->rows * (double)it->columns * (double)it->inner * (double)it->count;
+}
+
 double bare_operations(const bare *self)
 {
     double operations = 0;
+    for (size_t i = 0; i < self->n_products; i++)
+        operations += operations_of(&self->products[i]);
+    return operations;
+}
+
+bare_work bare_stage_work(const bare *self, be_stage stage)
+{
+    bare_work work = {0};
     for (size_t i = 0; i < self->n_products; i++) {
         const product *it = &self->products[i];
-        operations += 2.0 * (double)it->rows * (double)it->columns * (double)it->inner * (double)it->count;
+        if (it->stage == stage)
+            *(it->float32 ? &work.float32 : &work.precise) += operations_of(it);
     }
-    return operations;
+    return work;
 }
 
 static void multiply(const bare *self, const product *it, size_t rows, size_t worker)
 {
     const float *left = self->left + worker * self->left_floats;
-    const float *right = it->weight ? self->weights + it->offset : left;
+    const float *right = it->shared ? self->weights + it->offset : left;
     float *out = self->out + worker * self->out_floats;
     if (it->transposed)
         be_product_transposed(out, it->columns, left, it->inner, right, it->inner, rows, it->columns, it->inner, 1.0f, false);
@@ -182,7 +204,7 @@ static void multiply_part(void *context, size_t task, size_t worker)
     const bare *self = context;
     const product *it = self->current;
     size_t rows = it->rows;
-    if (it->weight)
+    if (it->shared)
         rows = be_panel_start(it->rows, self->threads, task + 1) - be_panel_start(it->rows, self->threads, task);
     multiply(self, it, rows, worker);
 }
@@ -192,7 +214,7 @@ double bare_together(bare *self)
     double start = be_clock();
     for (size_t i = 0; i < self->n_products; i++) {
         self->current = &self->products[i];
-        be_pool_run(self->pool, self->current->weight ? self->threads : self->current->count, multiply_part, self);
+        be_pool_run(self->pool, self->current->shared ? self->threads : self->current->count, multiply_part, self);
     }
     return be_clock() - start;
 }

@@ -7,12 +7,17 @@
 typedef struct bare bare;
 
 /* Makes operands of random numbers for the products of one image of `rows` x `columns` tokens: patch embedding, the blocks
- * with their attention, the features of each layer that is read, and every subject's encoder. The readout, which is bound
+ * with their attention, the features of the deepest layer that is read, and every subject's encoder. The readout, which is bound
  * by memory, is no matrix product and is left out. */
 be_status bare_create(const be_model *model, size_t rows, size_t columns, size_t threads, bare **bare, be_error *error);
 void bare_free(bare *bare);
 /* Floating-point operations of one image's products. */
 double bare_operations(const bare *bare);
+/* Of them those of a stage: in the model's precision, and in float32 whatever that is. */
+typedef struct bare_work {
+    double precise, float32;
+} bare_work;
+bare_work bare_stage_work(const bare *bare, be_stage stage);
 /* Seconds for one image's products on all threads, each product cut evenly among them. */
 double bare_together(bare *bare);
 /* Seconds an image for `images` images' products, each image by one thread. */

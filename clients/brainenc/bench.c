@@ -3,27 +3,24 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "clients/brainenc/bare.h"
-#include "clients/brainenc/tool.h"
+#include "clients/brainenc/bench.h"
 #include "core/base/memory.h"
+#include "core/compute/peak.h"
 
 static const char help[] =
     "usage: brainenc bench --demo FOLDER [OPTION]... | brainenc bench IMAGE --backbone FILE --subject FILE [OPTION]...\n\n"
-    "Measures loading, memory, and a prediction stage by stage, against the bare time of its matrix products at their own\n"
-    "shapes, in turn with it: one image on all threads, and a stream of images, one a thread. Medians of the rounds.\n\n"
+    "Measures loading, memory, and a prediction stage by stage: its time, its rate, and what part that is of this machine's\n"
+    "own peak, which is measured first; and against the bare time of its matrix products by cblas_sgemm at their own shapes,\n"
+    "in turn with it. One image on all threads, and a stream of images, one a thread. Medians of the rounds.\n\n"
     COMPUTE_HELP
     "  --demo FOLDER       what `brainenc demo --full -o FOLDER` wrote\n"
-    "  --against FOLDER    another demo, or the same, in f32: one image of it, in turn with this one's, and the ratio\n"
+    "  --against FOLDER    another demo, or the same: one image of it, in turn with this one's, and the ratio\n"
+    "  --against-precision NAME  of the other: f32 (default), bf16, bf16x3 or auto\n"
     "  --rounds N          default 5\n"
     "  --json              one JSON object\n\n"
     "example: brainenc demo --full -o full && brainenc bench --demo full\n";
 
-enum { MOST_ROUNDS = 100, PATH_SIZE = 4096 };
-
-typedef struct samples {
-    double values[MOST_ROUNDS];
-    size_t count;
-} samples;
+enum { PATH_SIZE = 4096 };
 
 /* Files of a demo. */
 typedef struct demo_paths {
@@ -36,42 +33,23 @@ typedef struct rival {
     compute_options compute; /* no subjects: there is none */
     engine engine;
     be_output output;        /* vertices only */
-    samples one;
 } rival;
 
 typedef struct job {
     compute_options compute;
     const char *image;
     demo_paths paths;         /* of a demo */
-    size_t rounds;
     bool json;
     engine engine;
     picture picture;
-    double load_seconds;
-    long resident_kb;         /* the largest so far, before the bare products' operands exist */
     be_output *outputs;       /* [stream images]: vertices only */
     rival rival;
     be_image *stream;         /* [stream images]: the same picture */
-    size_t n_stream;
     bare *bare;
-    samples one, one_bare, many, many_bare, stages[BE_STAGES];
+    bench_results results;
 } job;
 
-/* --- numbers -------------------------------------------------------------------------------------- */
-
-static int by_size(const void *a, const void *b)
-{
-    double left = *(const double *)a, right = *(const double *)b;
-    return left < right ? -1 : left > right;
-}
-
-static double median(const samples *of)
-{
-    double sorted[MOST_ROUNDS];
-    memcpy(sorted, of->values, of->count * sizeof *sorted);
-    qsort(sorted, of->count, sizeof *sorted, by_size);
-    return of->count % 2 ? sorted[of->count / 2] : (sorted[of->count / 2 - 1] + sorted[of->count / 2]) / 2;
-}
+/* --- running -------------------------------------------------------------------------------------- */
 
 static void take(samples *to, double value)
 {
@@ -93,26 +71,6 @@ static long peak_resident(void)
     return kilobytes;
 }
 
-/* Bytes of weights that the model holds, near enough: the backbone's and each member's of each subject. Vectors and tables are
- * float32 in any precision. */
-static double weight_bytes(const be_model *model)
-{
-    size_t number = be_model_precision(model) == BE_PRECISION_BF16 ? sizeof(uint16_t) : sizeof(float); /* bf16x3 holds two halves */
-    double bytes = (double)number * (double)be_model_backbone(model)->parameters;
-    for (size_t s = 0; s < be_model_subjects(model); s++) {
-        const be_subject *subject = be_model_subject(model, s);
-        const be_subject_info *info = be_subject_get_info(subject);
-        for (size_t m = 0; m < info->members; m++) {
-            size_t width = info->channels, hidden = be_encoder_get_info(be_subject_encoder(subject, m))->hidden;
-            size_t matrices = 3 * width * width + 2 * width * hidden, tables = info->queries * width;
-            bytes += (double)(matrices * number + tables * sizeof(float) + be_readout_bytes(be_subject_readout(subject, m)));
-        }
-    }
-    return bytes;
-}
-
-/* --- running -------------------------------------------------------------------------------------- */
-
 static be_status load(job *self, be_error *error)
 {
     be_status status = open_engine(&self->compute, &self->engine, error); /* once to warm the disk's cache */
@@ -121,7 +79,7 @@ static be_status load(job *self, be_error *error)
     close_engine(&self->engine);
     double start = be_clock();
     status = open_engine(&self->compute, &self->engine, error);
-    self->load_seconds = be_clock() - start;
+    self->results.load_seconds = be_clock() - start;
     if (status != BE_OK)
         return status;
     read_picture(self->image, &self->compute, self->engine.model, &self->picture);
@@ -134,18 +92,18 @@ static be_status make_buffers(job *self, be_error *error)
 {
     size_t subjects = be_model_subjects(self->engine.model);
     void *memory;
-    self->n_stream = 2 * be_session_threads(self->engine.session);
-    be_status status = be_allocate(&memory, self->n_stream, sizeof(be_image), "pictures", error);
+    self->results.n_stream = 2 * be_session_threads(self->engine.session);
+    be_status status = be_allocate(&memory, self->results.n_stream, sizeof(be_image), "pictures", error);
     if (status != BE_OK)
         return status;
     self->stream = memory;
-    status = be_allocate(&memory, self->n_stream * subjects, sizeof(be_output), "answers", error);
+    status = be_allocate(&memory, self->results.n_stream * subjects, sizeof(be_output), "answers", error);
     if (status != BE_OK)
         return status;
     self->outputs = memory;
-    for (size_t i = 0; i < self->n_stream; i++)
+    for (size_t i = 0; i < self->results.n_stream; i++)
         self->stream[i] = self->picture.input;
-    for (size_t i = 0; i < self->n_stream * subjects; i++) {
+    for (size_t i = 0; i < self->results.n_stream * subjects; i++) {
         const be_subject_info *info = be_subject_get_info(be_model_subject(self->engine.model, i % subjects));
         status = be_allocate(&memory, info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT], sizeof(float), "answers", error);
         if (status != BE_OK)
@@ -179,34 +137,108 @@ static be_status measure_rival(job *self, bool counted, be_error *error)
     double start = be_clock();
     be_status status = be_session_predict(it->engine.session, self->stream, 1, &it->output, NULL, error);
     if (counted)
-        take(&it->one, be_clock() - start);
+        take(&self->results.against, be_clock() - start);
     return status;
+}
+
+/* From the file to pixels that fit, as it is done for every image. */
+static double measure_decode(const job *self)
+{
+    picture again;
+    double start = be_clock();
+    read_picture(self->image, &self->compute, self->engine.model, &again);
+    double seconds = be_clock() - start;
+    free_picture(&again);
+    return seconds;
+}
+
+/* The answers of all subjects for one image, as the daemon writes them. */
+static be_status measure_answers(job *self, const be_timing *timing, double *seconds, be_error *error)
+{
+    be_answer_options options = {.vertices = true, .rois = true};
+    be_answer_timing times = {.decode = self->picture.decode_ms, .backbone = 1e3 * timing->backbone,
+                              .encoder = 1e3 * timing->encoder};
+    double start = be_clock();
+    self->results.answer_bytes = 0;
+    for (size_t s = 0; s < be_model_subjects(self->engine.model); s++) {
+        char *text;
+        be_status status = be_answer_prediction(self->engine.model, s, &self->picture.about, &self->outputs[s], &options, &times,
+                                                &text, error);
+        if (status != BE_OK)
+            return status;
+        self->results.answer_bytes += strlen(text);
+        free(text);
+    }
+    *seconds = be_clock() - start;
+    return BE_OK;
+}
+
+static be_status measure_stream(job *self, bool counted, be_error *error)
+{
+    bench_results *to = &self->results;
+    double start = be_clock();
+    be_status status = be_session_predict(self->engine.session, self->stream, to->n_stream, self->outputs, NULL, error);
+    if (status != BE_OK || !counted)
+        return status;
+    take(&to->many, (be_clock() - start) / (double)to->n_stream);
+    take(&to->many_bare, bare_stream(self->bare, to->n_stream));
+    return BE_OK;
 }
 
 static be_status measure_round(job *self, bool counted, be_error *error)
 {
+    bench_results *to = &self->results;
     be_timing timing;
-    double start = be_clock();
+    double decode = measure_decode(self), answer, start = be_clock();
     be_status status = be_session_predict(self->engine.session, self->stream, 1, self->outputs, &timing, error);
     double one = be_clock() - start;
-    if (status != BE_OK)
-        return status;
-    status = measure_rival(self, counted, error);
+    if (status == BE_OK)
+        status = measure_answers(self, &timing, &answer, error);
+    if (status == BE_OK)
+        status = measure_rival(self, counted, error);
     if (status != BE_OK)
         return status;
     double one_bare = self->bare ? bare_together(self->bare) : 0;
-    start = be_clock();
-    status = be_session_predict(self->engine.session, self->stream, self->n_stream, self->outputs, NULL, error);
-    double many = (be_clock() - start) / (double)self->n_stream;
-    if (status != BE_OK || !counted)
+    if (counted) {
+        take(&to->decode, decode);
+        take(&to->answer, answer);
+        take(&to->one, one);
+        take(&to->one_bare, one_bare);
+        for (int stage = 0; stage < BE_STAGES; stage++)
+            take(&to->stages[stage], timing.stages[stage]);
+    }
+    return measure_stream(self, counted, error);
+}
+
+static void keep_larger(double *to, double value)
+{
+    *to = value > *to ? value : *to;
+}
+
+/* On threads of their own, as many as the session's. The best of this call and those before. */
+static be_status measure_peaks(const job *self, bench_peaks *peaks, be_error *error)
+{
+    be_precision precision = be_model_precision(self->engine.model);
+    const be_isa *isa;
+    be_pool *pool;
+    double reading;
+    be_status status = be_isa_select(be_session_isa(self->engine.session), &isa, error);
+    if (status == BE_OK)
+        status = be_pool_create(be_session_threads(self->engine.session), &pool, error);
+    if (status != BE_OK)
         return status;
-    take(&self->one, one);
-    take(&self->one_bare, one_bare);
-    take(&self->many, many);
-    take(&self->many_bare, bare_stream(self->bare, self->n_stream));
-    for (int stage = 0; stage < BE_STAGES; stage++)
-        take(&self->stages[stage], timing.stages[stage]);
-    return BE_OK;
+    peaks->float32_instructions = be_peak_instructions(isa, BE_PRECISION_F32);
+    peaks->precise_instructions = be_peak_instructions(isa, precision);
+    keep_larger(&peaks->float32, be_peak_operations(isa, BE_PRECISION_F32, pool));
+    if (precision != BE_PRECISION_F32)
+        keep_larger(&peaks->precise, be_peak_operations(isa, precision, pool));
+    else
+        peaks->precise = peaks->float32;
+    status = be_peak_reading(pool, &reading, error);
+    if (status == BE_OK)
+        keep_larger(&peaks->reading, reading);
+    be_pool_destroy(pool);
+    return status;
 }
 
 static be_status run(job *self, be_error *error)
@@ -216,7 +248,9 @@ static be_status run(job *self, be_error *error)
         status = make_buffers(self, error);
     if (status == BE_OK)
         status = measure_round(self, false, error); /* touches every buffer */
-    self->resident_kb = peak_resident();
+    self->results.resident_kb = peak_resident();
+    if (status == BE_OK)
+        status = measure_peaks(self, &self->results.peaks, error);
     if (status == BE_OK)
         status = open_rival(self, error);
     if (status == BE_OK)
@@ -224,60 +258,21 @@ static be_status run(job *self, be_error *error)
                              be_session_threads(self->engine.session), &self->bare, error);
     if (status == BE_OK)
         status = measure_round(self, false, error);
-    for (size_t round = 0; round < self->rounds && status == BE_OK; round++)
+    for (size_t round = 0; round < self->results.rounds && status == BE_OK; round++)
         status = measure_round(self, true, error);
+    if (status == BE_OK) /* again, for something may have disturbed the first time */
+        status = measure_peaks(self, &self->results.peaks, error);
     return status;
 }
 
-/* --- printing ------------------------------------------------------------------------------------- */
-
-static void print_lines(const job *self)
+static void print(job *self)
 {
-    const be_backbone_info *backbone = be_model_backbone(self->engine.model);
-    double operations = bare_operations(self->bare), bytes = weight_bytes(self->engine.model);
-    printf("%s, %s, %zu x %zu tokens, %zu subject(s), %zu threads, %s kernels, medians of %zu rounds\n", backbone->name,
-           be_precision_name(be_model_precision(self->engine.model)),
-           self->picture.about.rows, self->picture.about.columns, be_model_subjects(self->engine.model),
-           be_session_threads(self->engine.session), be_session_isa(self->engine.session), self->rounds);
-    printf("load (warm disk)  %8.2f s\n", self->load_seconds);
-    printf("resident, peak    %8.1f MB; the weights are %.1f MB\n", (double)self->resident_kb / 1024, bytes / (1 << 20));
-    printf("decode and fit    %8.2f ms\n", self->picture.decode_ms);
-    puts("one image on all threads");
-    for (int stage = 0; stage < BE_STAGES; stage++)
-        printf("  %-15s %8.2f ms\n", be_stage_name((be_stage)stage), 1e3 * median(&self->stages[stage]));
-    printf("  whole           %8.2f ms\n", 1e3 * median(&self->one));
-    printf("  bare products   %8.2f ms  (%.1f GFLOP, %.0f GFLOP/s)\n", 1e3 * median(&self->one_bare), 1e-9 * operations,
-           1e-9 * operations / median(&self->one_bare));
-    printf("  ratio           %8.3f\n", median(&self->one) / median(&self->one_bare));
-    if (self->rival.one.count > 0)
-        printf("  against         %8.2f ms\n  ratio to it     %8.3f\n", 1e3 * median(&self->rival.one),
-               median(&self->one) / median(&self->rival.one));
-    printf("stream of %zu images, one a thread\n", self->n_stream);
-    printf("  an image        %8.2f ms\n", 1e3 * median(&self->many));
-    printf("  bare products   %8.2f ms  (%.0f GFLOP/s)\n", 1e3 * median(&self->many_bare),
-           1e-9 * operations / median(&self->many_bare));
-    printf("  ratio           %8.3f\n", median(&self->many) / median(&self->many_bare));
-}
-
-static void print_json(const job *self)
-{
-    printf("{\"backbone\":\"%s\",\"precision\":\"%s\",\"grid\":[%zu,%zu],\"threads\":%zu,\"isa\":\"%s\",\"rounds\":%zu,\"load_s\":%.3f,"
-           "\"resident_bytes\":%ld,\"weight_bytes\":%.0f,\"decode_ms\":%.3f,\"gflop\":%.3f,\"one\":{",
-           be_model_backbone(self->engine.model)->name,
-           be_precision_name(be_model_precision(self->engine.model)),
-           self->picture.about.rows, self->picture.about.columns, be_session_threads(self->engine.session),
-           be_session_isa(self->engine.session), self->rounds, self->load_seconds, self->resident_kb * 1024,
-           weight_bytes(self->engine.model),
-           self->picture.decode_ms, 1e-9 * bare_operations(self->bare));
-    for (int stage = 0; stage < BE_STAGES; stage++)
-        printf("\"%s_ms\":%.3f,", be_stage_name((be_stage)stage), 1e3 * median(&self->stages[stage]));
-    if (self->rival.one.count > 0)
-        printf("\"against_ms\":%.3f,\"against_ratio\":%.4f,", 1e3 * median(&self->rival.one),
-               median(&self->one) / median(&self->rival.one));
-    printf("\"whole_ms\":%.3f,\"bare_ms\":%.3f,\"ratio\":%.4f},", 1e3 * median(&self->one), 1e3 * median(&self->one_bare),
-           median(&self->one) / median(&self->one_bare));
-    printf("\"stream\":{\"images\":%zu,\"image_ms\":%.3f,\"bare_ms\":%.3f,\"ratio\":%.4f}}\n", self->n_stream,
-           1e3 * median(&self->many), 1e3 * median(&self->many_bare), median(&self->many) / median(&self->many_bare));
+    bench_results *it = &self->results;
+    it->model = self->engine.model, it->session = self->engine.session, it->bare = self->bare, it->picture = &self->picture;
+    if (self->json)
+        bench_print_json(it);
+    else
+        bench_print_lines(it);
 }
 
 /* --- the command line ----------------------------------------------------------------------------- */
@@ -312,10 +307,10 @@ static int use_own_demo(job *self, const char *folder)
 
 static int parse(int argc, char **argv, job *self)
 {
-    enum { OPTION_DEMO = 256, OPTION_AGAINST, OPTION_ROUNDS, OPTION_JSON };
+    enum { OPTION_DEMO = 256, OPTION_AGAINST, OPTION_AGAINST_PRECISION, OPTION_ROUNDS, OPTION_JSON };
     static const struct option own[] = {
         {"demo", required_argument, NULL, OPTION_DEMO}, {"against", required_argument, NULL, OPTION_AGAINST},
-        {"rounds", required_argument, NULL, OPTION_ROUNDS},
+        {"against-precision", required_argument, NULL, OPTION_AGAINST_PRECISION}, {"rounds", required_argument, NULL, OPTION_ROUNDS},
         {"json", no_argument, NULL, OPTION_JSON}, {NULL, 0, NULL, 0},
     };
     struct option all[N_COMPUTE_OPTIONS + sizeof own / sizeof *own];
@@ -328,7 +323,8 @@ static int parse(int argc, char **argv, job *self)
         switch (option) {
         case OPTION_DEMO: code = use_own_demo(self, optarg); break;
         case OPTION_AGAINST: code = use_demo(optarg, &self->rival.paths, &self->rival.compute); break;
-        case OPTION_ROUNDS: code = parse_count("rounds", optarg, MOST_ROUNDS, &self->rounds) ? EXIT_DONE : EXIT_USAGE; break;
+        case OPTION_AGAINST_PRECISION: self->rival.compute.precision = optarg; break;
+        case OPTION_ROUNDS: code = parse_count("rounds", optarg, MOST_ROUNDS, &self->results.rounds) ? EXIT_DONE : EXIT_USAGE; break;
         case OPTION_JSON: self->json = true; break;
         default: return EXIT_USAGE;
         }
@@ -347,7 +343,7 @@ static int parse(int argc, char **argv, job *self)
 static int run_bench(int argc, char **argv)
 {
     be_error error;
-    job self = {.rounds = 5};
+    job self = {.results.rounds = 5};
     compute_options_default(&self.compute);
     compute_options_default(&self.rival.compute);
     int code = parse(argc, argv, &self);
@@ -355,12 +351,10 @@ static int run_bench(int argc, char **argv)
         return code;
     if (run(&self, &error) != BE_OK)
         code = tool_fail(&error);
-    else if (self.json)
-        print_json(&self);
     else
-        print_lines(&self);
+        print(&self);
     bare_free(self.bare);
-    for (size_t i = 0; self.outputs && i < self.n_stream * be_model_subjects(self.engine.model); i++)
+    for (size_t i = 0; self.outputs && i < self.results.n_stream * be_model_subjects(self.engine.model); i++)
         free(self.outputs[i].vertices);
     free(self.outputs);
     free(self.stream);

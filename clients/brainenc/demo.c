@@ -13,12 +13,13 @@
 #include "core/files/tensor_file.h"
 
 static const char help[] =
-    "usage: brainenc demo -o FOLDER [--full] [--readout NAME] [--layers LIST] [--runs N] [--seed N]\n\n"
+    "usage: brainenc demo -o FOLDER [--full] [--vertices N] [--readout NAME] [--layers LIST] [--runs N] [--seed N]\n\n"
     "Writes a model of seeded random numbers, to try everything without anybody's data: a backbone and a checkpoint in the\n"
     "authors' own file formats, a subject's Algonauts folder with all 24 ROIs, the subject file imported from them, a\n"
     "picture, and a configuration for the daemon. Its answers mean nothing, and say so.\n\n"
     "  -o FOLDER           made if need be\n"
     "  --full              the published size: ViT-B/14, 19,004 left and 20,544 right vertices (480 MB; for benchmarks)\n"
+    "  --vertices N        so many in each hemisphere, 100 to 163842\n"
     "  --readout NAME      rois_all (default) or voxels: a query for each ROI and hemisphere, or one for each vertex\n"
     "  --layers LIST       an ensemble, results/ in the place of checkpoint.pth: a model for each of these layers of the\n"
     "                      backbone, such as 1,3\n"
@@ -28,7 +29,7 @@ static const char help[] =
     "             --subject demo/subj01.safetensors\n"
     "         brainenc demo --layers 1,3 --runs 2 -o ensemble && brainencd --config ensemble/brainencd.yaml\n";
 
-enum { PATH_SIZE = 4096, PICTURE_SIZE = 425, FSAVERAGE = 163842, ROIS = 24 };
+enum { PATH_SIZE = 4096, PICTURE_SIZE = 425, FSAVERAGE = 163842, FEWEST_VERTICES = 100, ROIS = 24 };
 
 static const demo_size small_size = {"dinov2_demo_pretrain.pth", 128, 4, 37, 16, 256, {1000, 1100}};
 static const demo_size full_size = {"dinov2_vitb14_pretrain.pth", 768, 12, 37, 16, 1024, {19004, 20544}};
@@ -46,7 +47,7 @@ enum { FAMILIES = sizeof families / sizeof *families };
 
 typedef struct job {
     const char *folder;
-    const demo_size *size;
+    demo_size size;
     demo_model model;       /* of the single checkpoint */
     demo_ensemble ensemble; /* one layer and run: the single checkpoint */
     demo_random random;
@@ -109,7 +110,7 @@ static void draw_labels(job *self, size_t family, be_hemisphere hemisphere, int3
 static be_status write_labels(job *self, size_t family, be_hemisphere hemisphere)
 {
     char name[128], path[PATH_SIZE];
-    size_t vertices = self->size->vertices[hemisphere];
+    size_t vertices = self->size.vertices[hemisphere];
     void *labels;
     snprintf(name, sizeof name, "algonauts/subj01/roi_masks/%s.%s_challenge_space.npy", be_hemisphere_name(hemisphere),
              families[family].name);
@@ -128,7 +129,7 @@ static be_status write_labels(job *self, size_t family, be_hemisphere hemisphere
 static be_status write_surface(job *self, be_hemisphere hemisphere)
 {
     char name[128], path[PATH_SIZE];
-    size_t surface = FSAVERAGE, wanted = self->size->vertices[hemisphere];
+    size_t surface = FSAVERAGE, wanted = self->size.vertices[hemisphere];
     void *marks;
     snprintf(name, sizeof name, "algonauts/subj01/roi_masks/%s.all-vertices_fsaverage_space.npy",
              be_hemisphere_name(hemisphere));
@@ -228,7 +229,7 @@ static be_status write_config(const job *self)
     if (status != BE_OK)
         return status;
     be_text_add(&text, "# Serves the demo: brainencd --config THIS FILE. All keys: config/brainencd.yaml.\nlisten: 127.0.0.1:8080\n");
-    be_text_add_format(&text, "backbones: {demo: {weights: %s, kind: dinov2}}\n", self->size->backbone_file);
+    be_text_add_format(&text, "backbones: {demo: {weights: %s, kind: dinov2}}\n", self->size.backbone_file);
     be_text_add(&text, "subjects:\n  - {name: subj01, weights: subj01.safetensors, backbone: demo}\n");
     status = be_text_finish(&text, self->error);
     if (status == BE_OK)
@@ -260,7 +261,7 @@ static bool holds_demo(const job *self)
 /* The names a demo has are those that real data has: what is not a demo's is not written over. */
 static be_status check_folder(const job *self)
 {
-    const char *const names[] = {"subj01.safetensors", self->size->backbone_file, "checkpoint.pth", "results", "algonauts", "picture.png",
+    const char *const names[] = {"subj01.safetensors", self->size.backbone_file, "checkpoint.pth", "results", "algonauts", "picture.png",
                                  "brainencd.yaml"};
     char path[PATH_SIZE];
     struct stat info;
@@ -286,8 +287,8 @@ static bool is_ensemble(const job *self)
 static be_status write_models(job *self, const char *checkpoint, be_import_member **members)
 {
     if (is_ensemble(self))
-        return demo_write_results(self->folder, self->size, &self->ensemble, &self->model, &self->random, members, self->error);
-    return demo_write_checkpoint(checkpoint, self->size, &self->model, &self->random, self->error);
+        return demo_write_results(self->folder, &self->size, &self->ensemble, &self->model, &self->random, members, self->error);
+    return demo_write_checkpoint(checkpoint, &self->size, &self->model, &self->random, self->error);
 }
 
 static be_status import_models(job *self, const char *checkpoint, const be_import_member *members)
@@ -316,11 +317,11 @@ static be_status write_all(job *self)
     if (status == BE_OK)
         status = make_folder(self, "");
     if (status == BE_OK)
-        status = make_path(self, backbone, self->size->backbone_file);
+        status = make_path(self, backbone, self->size.backbone_file);
     if (status == BE_OK)
         status = make_path(self, checkpoint, "checkpoint.pth");
     if (status == BE_OK)
-        status = demo_write_backbone(backbone, self->size, &self->random, self->error);
+        status = demo_write_backbone(backbone, &self->size, &self->random, self->error);
     if (status == BE_OK)
         status = write_models(self, checkpoint, &members);
     if (status == BE_OK)
@@ -341,19 +342,24 @@ static be_status run(job *self)
     if (status != BE_OK)
         return status;
     printf("%s/%s\n%s/%s\n%s/algonauts/subj01\n%s/subj01.safetensors\n%s/picture.png\n"
-           "Random weights: what this model predicts means nothing.\n", self->folder, self->size->backbone_file, self->folder,
+           "Random weights: what this model predicts means nothing.\n", self->folder, self->size.backbone_file, self->folder,
            is_ensemble(self) ? "results" : "checkpoint.pth", self->folder, self->folder, self->folder);
     return BE_OK;
 }
 
-/* Fills in what the options leave open. */
-static int settle(job *self)
+/* Fills in what the options leave open. `in_each`: vertices of a hemisphere, or 0. */
+static int settle(job *self, bool full, size_t in_each)
 {
-    size_t vertices = self->size->vertices[BE_LEFT] + self->size->vertices[BE_RIGHT];
+    self->size = full ? full_size : small_size;
+    if (in_each > 0 && in_each < FEWEST_VERTICES) /* each ROI is a stretch of them */
+        return tool_usage("--vertices: at least %d", FEWEST_VERTICES);
+    for (int h = BE_LEFT; h < BE_HEMISPHERES && in_each > 0; h++)
+        self->size.vertices[h] = in_each;
+    size_t vertices = self->size.vertices[BE_LEFT] + self->size.vertices[BE_RIGHT];
     bool by_vertex = strcmp(self->model.readout, "voxels") == 0;
     if (!by_vertex && strcmp(self->model.readout, "rois_all") != 0)
         return tool_usage("--readout: one of rois_all, voxels");
-    if (self->ensemble.layers[self->ensemble.n_layers - 1] > self->size->depth)
+    if (self->ensemble.layers[self->ensemble.n_layers - 1] > self->size.depth)
         return tool_usage("--layers: the demo's backbone has fewer blocks");
     self->model.queries = by_vertex ? vertices : 2 * (ROIS + 1);
     self->model.layer = self->ensemble.layers[0];
@@ -363,20 +369,26 @@ static int settle(job *self)
 
 static int run_demo(int argc, char **argv)
 {
-    enum { OPTION_FULL = 256, OPTION_SEED, OPTION_READOUT, OPTION_LAYERS, OPTION_RUNS, MOST_RUNS = 100 };
+    enum { OPTION_FULL = 256, OPTION_SEED, OPTION_VERTICES, OPTION_READOUT, OPTION_LAYERS, OPTION_RUNS, MOST_RUNS = 100 };
     static const struct option all[] = {
         {"full", no_argument, NULL, OPTION_FULL}, {"seed", required_argument, NULL, OPTION_SEED},
+        {"vertices", required_argument, NULL, OPTION_VERTICES},
         {"readout", required_argument, NULL, OPTION_READOUT}, {"layers", required_argument, NULL, OPTION_LAYERS},
         {"runs", required_argument, NULL, OPTION_RUNS}, {NULL, 0, NULL, 0},
     };
     be_error error;
-    job self = {.size = &small_size, .model = {.readout = "rois_all"}, .ensemble = {{1}, 1, 1}, .error = &error};
-    size_t seed = 1;
+    job self = {.model = {.readout = "rois_all"}, .ensemble = {{1}, 1, 1}, .error = &error};
+    size_t seed = 1, vertices = 0;
+    bool full = false;
     int option;
     while ((option = getopt_long(argc, argv, "o:", all, NULL)) != -1) {
         switch (option) {
         case 'o': self.folder = optarg; break;
-        case OPTION_FULL: self.size = &full_size; break;
+        case OPTION_FULL: full = true; break;
+        case OPTION_VERTICES:
+            if (!parse_count("vertices", optarg, FSAVERAGE, &vertices))
+                return EXIT_USAGE;
+            break;
         case OPTION_READOUT: self.model.readout = optarg; break;
         case OPTION_LAYERS:
             if (!demo_parse_layers(optarg, &self.ensemble))
@@ -396,7 +408,7 @@ static int run_demo(int argc, char **argv)
     if (!self.folder || optind != argc)
         return tool_usage("demo: takes -o FOLDER and no other name");
     self.random.state = seed;
-    int code = settle(&self);
+    int code = settle(&self, full, vertices);
     if (code != EXIT_DONE)
         return code;
     return run(&self) == BE_OK ? EXIT_DONE : tool_fail(&error);

@@ -18,29 +18,21 @@ struct predict_local {
 
 /* --- setting up ----------------------------------------------------------------------------------- */
 
-static be_status make_floats(float **out, size_t count, be_error *error)
-{
-    void *memory;
-    be_status status = be_allocate(&memory, count, sizeof(float), "answers", error);
-    if (status == BE_OK)
-        *out = memory;
-    return status;
-}
-
 static be_status make_output(const predict_local *self, size_t subject, be_output *output, be_error *error)
 {
     const predict_request *ask = self->job->ask;
     const be_subject_info *info = self->job->subjects[subject].info;
     size_t tokens = ask->compute.tokens ? ask->compute.tokens : BE_DEFAULT_TOKENS;
-    be_status status = make_floats(&output->vertices, info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT], error);
+    size_t vertices = info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT];
+    be_status status = be_allocate_floats(&output->vertices, vertices, "answers", error);
     if (status == BE_OK && ask->spread)
-        status = make_floats(&output->spread, info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT], error);
+        status = be_allocate_floats(&output->spread, vertices, "answers", error);
     if (status != BE_OK || !ask->attention)
         return status;
     if (!info->by_vertex)
-        return make_floats(&output->attention, info->maps * tokens, error);
-    return make_floats(&output->features, be_session_layers(self->engine.session, subject) * tokens *
-                       be_model_backbone(self->engine.model)->channels, error);
+        return be_allocate_floats(&output->attention, info->maps * tokens, "answers", error);
+    return be_allocate_floats(&output->features, be_session_layers(self->engine.session, subject) * tokens *
+                              be_model_backbone(self->engine.model)->channels, "answers", error);
 }
 
 static be_status make_buffers(predict_local *self, be_error *error)
@@ -160,7 +152,8 @@ static be_status make_maps(const predict_job *job, size_t subject, const predict
     const be_answer_image *about = &answer->picture->about;
     const be_map_source source = {.info = job->subjects[subject].info, .output = &answer->outputs[subject], .rows = about->rows,
                                   .columns = about->columns, .session = job->local->engine.session, .subject = subject};
-    be_status status = make_floats(values, be_map_selection_count(&job->maps[subject]) * about->rows * about->columns, error);
+    be_status status = be_allocate_floats(values, be_map_selection_count(&job->maps[subject]) * about->rows * about->columns, "answers",
+                                          error);
     if (status != BE_OK)
         return status;
     status = be_maps_compute(&source, &job->maps[subject], *values, error);

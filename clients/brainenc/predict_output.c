@@ -72,13 +72,7 @@ static void add_table(const predict_job *self, be_text *text, size_t subject, co
         be_text_add(text, "\n");
     }
     for (size_t r = 0; r < info->rois.count; r++) {
-        const be_roi_selection *only = &self->only[subject];
-        bool wanted = only->count == 0;
-        for (size_t g = 0; g < only->count; g++) {
-            for (size_t m = 0; m < only->groups[g].n_members; m++)
-                wanted |= only->groups[g].members[m] == r;
-        }
-        if (!wanted)
+        if (self->ask->rois && !be_roi_is_selected(&self->only[subject], r))
             continue;
         snprintf(name, sizeof name, "  %-12s", info->rois.rois[r].name);
         add_printable(text, name);
@@ -137,11 +131,9 @@ be_status predict_write_description(const predict_job *self, be_error *error)
     cJSON *columns = be_json_object(&json, json.root, "columns");
     for (int h = BE_LEFT; h < BE_HEMISPHERES; h++)
         be_json_number(&json, columns, be_hemisphere_name((be_hemisphere)h), (double)self->columns[0][h].length);
-    for (int h = BE_LEFT; h < BE_HEMISPHERES && self->ask->rois; h++) {
-        cJSON *list = be_json_array(&json, json.root, h == BE_LEFT ? "lh_indices" : "rh_indices");
-        for (size_t i = 0; i < self->columns[0][h].count; i++)
-            be_json_number(&json, list, NULL, self->columns[0][h].numbers[i]);
-    }
+    for (int h = BE_LEFT; h < BE_HEMISPHERES && self->ask->rois; h++)
+        be_answer_add_numbers(&json, json.root, h == BE_LEFT ? "lh_indices" : "rh_indices", self->columns[0][h].numbers,
+                              self->columns[0][h].count);
     failure_list_write(&self->failures, self->failures.count, &json);
     cJSON *rows = be_json_array(&json, json.root, "rows");
     for (size_t i = 0; i < picture_list_count(self->ask->pictures); i++)

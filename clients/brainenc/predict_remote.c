@@ -87,10 +87,8 @@ static be_status make_outputs(predict_remote *self, be_error *error)
     be_status status = BE_OK;
     for (size_t s = 0; s < self->job->n_subjects && status == BE_OK; s++) {
         const be_subject_info *info = self->job->subjects[s].info;
-        void *memory;
-        status = be_allocate(&memory, info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT], sizeof(float), "answers", error);
-        if (status == BE_OK)
-            self->outputs[s].vertices = memory;
+        status = be_allocate_floats(&self->outputs[s].vertices, info->n_vertices[BE_LEFT] + info->n_vertices[BE_RIGHT], "answers",
+                                    error);
     }
     return status;
 }
@@ -250,18 +248,29 @@ static be_status read_hemisphere(const predict_remote *self, const sent_picture 
     return BE_OK;
 }
 
-/* It must be of the weights that the run began with: a server may get others at any time. */
+/* It must be computed as those that the run began with: a server may get other weights or another precision at any time. */
+static be_status check_model(const predict_remote *self, const sent_picture *from, size_t subject, const cJSON *model, be_error *error)
+{
+    const predict_subject *of = &self->job->subjects[subject];
+    const struct { const char *key, *known, *what; } facts[] = {
+        {"weights", of->info->weights_hash, "weights"}, {"backbone_weights", of->backbone_hash, "backbone"},
+        {"precision", of->precision, "precision"},
+    };
+    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {
+        const char *found = cJSON_GetStringValue(member(model, facts[i].key));
+        if (!found)
+            return fail_answer(self, from, error, "model.%s is no text", facts[i].key);
+        if (strcmp(found, facts[i].known) != 0)
+            return be_fail(error, BE_ERROR_IO, "%s: the %s of %s changed since the run began", remote_name(self->server), facts[i].what,
+                           of->info->name);
+    }
+    return BE_OK;
+}
+
 static be_status read_prediction(const predict_remote *self, const sent_picture *from, size_t subject, const cJSON *prediction,
                                  be_error *error)
 {
-    const be_subject_info *info = self->job->subjects[subject].info;
-    const char *weights = cJSON_GetStringValue(member(member(prediction, "model"), "weights"));
-    be_status status = BE_OK;
-    if (!weights)
-        return fail_answer(self, from, error, "model.weights is no text");
-    if (strcmp(weights, info->weights_hash) != 0)
-        return be_fail(error, BE_ERROR_IO, "%s: the weights of %s have changed since the run began", remote_name(self->server),
-                       info->name);
+    be_status status = check_model(self, from, subject, member(prediction, "model"), error);
     for (int h = BE_LEFT; h < BE_HEMISPHERES && status == BE_OK && wants_vertices(self->job->ask); h++)
         status = read_hemisphere(self, from, subject, (be_hemisphere)h, member(prediction, be_hemisphere_name((be_hemisphere)h)),
                                  error);

@@ -131,13 +131,6 @@ static void add_image(be_json *json, cJSON *to, const be_model *model, const be_
     be_answer_add_pair(json, object, "grid", image->rows, image->columns);
 }
 
-static void add_numbers(be_json *json, cJSON *to, const be_columns *columns)
-{
-    be_text text = {0};
-    be_columns_add_numbers(columns, &text);
-    be_answer_add_raw(json, to, "indices", &text);
-}
-
 /* "lh": {"vertices": [...]}, with "indices" when only some are wanted, "spread" when it was computed, and their quality. */
 static be_status add_hemisphere(be_json *json, cJSON *to, const be_subject *subject, be_hemisphere hemisphere,
                                 const be_output *output, const be_answer_options *options, be_error *error)
@@ -150,7 +143,7 @@ static be_status add_hemisphere(be_json *json, cJSON *to, const be_subject *subj
         return status;
     cJSON *object = be_json_object(json, to, be_hemisphere_name(hemisphere));
     if (options->only)
-        add_numbers(json, object, &columns);
+        be_answer_add_numbers(json, object, "indices", columns.numbers, columns.count);
     be_answer_add_column(json, object, "vertices", &columns, output->vertices + first);
     if (output->spread)
         be_answer_add_column(json, object, "spread", &columns, output->spread + first);
@@ -184,17 +177,6 @@ static void add_means(be_json *json, cJSON *to, const be_subject_info *info, con
     be_json_number(json, object, "n", (double)roi->n_vertices[hemisphere]);
 }
 
-static bool is_selected(const be_roi_selection *selection, size_t roi)
-{
-    for (size_t g = 0; g < selection->count; g++) {
-        for (size_t m = 0; m < selection->groups[g].n_members; m++) {
-            if (selection->groups[g].members[m] == roi)
-                return true;
-        }
-    }
-    return false;
-}
-
 static void add_rois(be_json *json, cJSON *to, const be_subject *subject, const be_output *output,
                      const be_answer_options *options)
 {
@@ -202,7 +184,7 @@ static void add_rois(be_json *json, cJSON *to, const be_subject *subject, const 
     cJSON *list = be_json_array(json, to, "rois");
     for (size_t r = 0; r < info->rois.count; r++) {
         const be_roi *roi = &info->rois.rois[r];
-        if (options->only && !is_selected(options->only, r))
+        if (options->only && !be_roi_is_selected(options->only, r))
             continue;
         cJSON *object = be_answer_add_roi(json, list, roi);
         add_means(json, object, info, roi, BE_LEFT, output);

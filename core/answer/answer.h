@@ -53,6 +53,8 @@ void be_answer_add_quality(be_json *json, cJSON *to, const be_quality quality[BE
 void be_answer_add_roi_quality(be_json *json, cJSON *to, const be_subject *subject, const be_roi *roi);
 /* A ROI's object in a list: "name" and "family", null for "rest". */
 cJSON *be_answer_add_roi(be_json *json, cJSON *list, const be_roi *roi);
+/* A list of vertices' numbers. */
+void be_answer_add_numbers(be_json *json, cJSON *to, const char *key, const uint32_t *numbers, size_t count);
 
 /* Milliseconds, by stage. */
 typedef struct be_answer_timing {

@@ -12,6 +12,17 @@ void be_answer_add_raw(be_json *json, cJSON *to, const char *key, be_text *text)
     free(text->bytes);
 }
 
+/* As text at once: a JSON value for each vertex would be many times as large. */
+void be_answer_add_numbers(be_json *json, cJSON *to, const char *key, const uint32_t *numbers, size_t count)
+{
+    be_text text = {0};
+    be_text_add(&text, "[");
+    for (size_t i = 0; i < count; i++)
+        be_text_add_format(&text, i ? ",%u" : "%u", numbers[i]);
+    be_text_add(&text, "]");
+    be_answer_add_raw(json, to, key, &text);
+}
+
 void be_answer_add_float(be_json *json, cJSON *to, const char *key, double value)
 {
     char text[BE_FLOAT_TEXT_SIZE];

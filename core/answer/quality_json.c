@@ -40,15 +40,15 @@ void be_answer_add_roi_quality(be_json *json, cJSON *to, const be_subject *subje
 be_status be_answer_add_vertex_quality(be_json *json, cJSON *to, const be_subject *subject, be_hemisphere hemisphere,
                                        const be_columns *columns, be_error *error)
 {
-    void *memory;
+    float *correlation;
     size_t vertices = be_subject_get_info(subject)->n_vertices[hemisphere];
-    be_status status = be_allocate(&memory, 2 * vertices, sizeof(float), "an answer", error);
+    be_status status = be_allocate_floats(&correlation, 2 * vertices, "an answer", error);
     if (status != BE_OK)
         return status;
-    float *correlation = memory, *ceiling = correlation + vertices;
+    float *ceiling = correlation + vertices;
     be_quality_vertices(subject, hemisphere, correlation, ceiling, NULL);
     be_answer_add_column(json, to, "validation", columns, be_subject_validation(subject, hemisphere) ? correlation : NULL);
     be_answer_add_column(json, to, "noise_ceiling", columns, be_subject_ncsnr(subject, hemisphere) ? ceiling : NULL);
-    free(memory);
+    free(correlation);
     return BE_OK;
 }

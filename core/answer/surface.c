@@ -158,11 +158,3 @@ void be_columns_add_json(const be_columns *columns, const float *values, be_text
     add_array(columns, values, &json, text);
     end_array(text, columns->length);
 }
-
-void be_columns_add_numbers(const be_columns *columns, be_text *text)
-{
-    be_text_add(text, "[");
-    for (size_t i = 0; i < columns->count; i++)
-        be_text_add_format(text, "%u,", columns->numbers[i]);
-    end_array(text, columns->count);
-}

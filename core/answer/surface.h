@@ -56,7 +56,5 @@ void be_columns_free(be_columns *columns);
 void be_columns_fill(const be_columns *columns, const float *values, float *out);
 void be_columns_add_bytes(const be_columns *columns, const float *values, be_text *text);
 void be_columns_add_json(const be_columns *columns, const float *values, be_text *text);
-/* The numbers of the vertices in the space as JSON. */
-void be_columns_add_numbers(const be_columns *columns, be_text *text);
 
 #endif

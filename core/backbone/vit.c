@@ -19,7 +19,7 @@ static void lay_out(vit_run *self, be_arena *arena)
 
 static void normalise(const vit_run *self, const vit_norm *norm, const float *in, float *out, size_t rows)
 {
-    self->team->kernels->layer_norm(out, in, norm->gain, norm->bias, rows, self->model->width, self->model->epsilon);
+    self->team->isa->kernels->layer_norm(out, in, norm->gain, norm->bias, rows, self->model->width, self->model->epsilon);
 }
 
 /* --- image to tokens ------------------------------------------------------------------------------ */
@@ -156,7 +156,7 @@ static be_activations widen(const vit_run *run, const vit_linear *layer, const b
     }
     float *both = be_arena_floats(scratch, in->rows * wide);
     multiply(run, (be_matrix_product){.in = in, .weight = &layer->weight, .out = both, .out_stride = wide}, worker);
-    team->kernels->bias_swiglu(both, layer->bias, in->rows, model->hidden);
+    team->isa->kernels->bias_swiglu(both, layer->bias, in->rows, model->hidden);
     be_activations_round(&hidden, team->isa, model->precision, both, wide, in->rows, model->hidden, 1.0f, scratch);
     return hidden;
 }

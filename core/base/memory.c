@@ -37,6 +37,15 @@ be_status be_allocate(void **out, size_t count, size_t size, const char *what, b
     return BE_OK;
 }
 
+be_status be_allocate_floats(float **out, size_t count, const char *what, be_error *error)
+{
+    void *memory = NULL;
+    be_status status = be_allocate(&memory, count, sizeof(float), what, error);
+    if (status == BE_OK)
+        *out = memory;
+    return status;
+}
+
 be_status be_allocate_aligned(void **out, size_t count, size_t size, const char *what, be_error *error)
 {
     size_t bytes, padded;

@@ -21,7 +21,10 @@ bool be_size_add(size_t a, size_t b, size_t *sum);
  * `what` names the thing in the sentence. */
 be_status be_allocate(void **out, size_t count, size_t size, const char *what, be_error *error);
 
-/* The same, not zeroed and aligned to BE_ALIGNMENT; large blocks ask the kernel for huge pages. */
+/* The same of float32. */
+be_status be_allocate_floats(float **out, size_t count, const char *what, be_error *error);
+
+/* As be_allocate, not zeroed and aligned to BE_ALIGNMENT; large blocks ask the kernel for huge pages. */
 be_status be_allocate_aligned(void **out, size_t count, size_t size, const char *what, be_error *error);
 
 /* Grows *array (elements of `size` bytes, *capacity of them) so that it holds at least `needed`;

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "core/compute/matrix.h"
 #include "core/compute/product.h"
 #include "core/compute/winograd.h"
 
@@ -29,20 +30,45 @@ size_t be_convolution_size(const be_convolution *self, size_t size)
 
 /* --- weights -------------------------------------------------------------------------------------- */
 
+/* The products a convolution is: one of all that lies under the kernel, or in Winograd's form one a plane. */
+static size_t count_products(const be_convolution *self)
+{
+    return is_winograd(self) ? WINOGRAD_PLANES : 1;
+}
+
+/* What each of them sums over. */
+static size_t inner_of(const be_convolution *self)
+{
+    return is_winograd(self) ? self->in : self->in * self->kernel * self->kernel;
+}
+
+static size_t product_floats(const be_convolution *self)
+{
+    return (self->out + BE_TILE_ROWS - 1) / BE_TILE_ROWS * BE_TILE_ROWS * inner_of(self);
+}
+
 size_t be_convolution_weights(const be_convolution *self)
 {
-    size_t taps = is_winograd(self) ? WINOGRAD_PLANES : self->kernel * self->kernel;
-    return self->out * self->in * taps;
+    return count_products(self) * product_floats(self);
+}
+
+/* The weights of some output channels in a product; `channel` is a multiple of BE_TILE_ROWS. */
+static be_matrix weights_of(const be_convolution *self, size_t product, size_t channel, size_t channels)
+{
+    be_matrix matrix;
+    be_matrix_make(&matrix, BE_PRECISION_F32, channels, inner_of(self),
+                   self->weight + product * product_floats(self) + channel * inner_of(self));
+    return matrix;
 }
 
 /* [out][in][tap] to [out][tap][in]. */
 static void arrange_taps(const be_convolution *self, const float *weight, const double *scale)
 {
-    size_t taps = self->kernel * self->kernel;
+    size_t taps = self->kernel * self->kernel, inner = inner_of(self);
     for (size_t o = 0; o < self->out; o++) {
         for (size_t i = 0; i < self->in; i++) {
             for (size_t t = 0; t < taps; t++)
-                self->weight[(o * taps + t) * self->in + i] = (float)(scale[o] * (double)*weight++);
+                self->weight[be_strip_place(inner, o, t * self->in + i)] = (float)(scale[o] * (double)*weight++);
         }
     }
 }
@@ -58,13 +84,14 @@ static void arrange_planes(const be_convolution *self, const float *weight, cons
                 kernel[t] = scale[o] * (double)*weight++;
             be_winograd_weight(kernel, planes);
             for (size_t p = 0; p < WINOGRAD_PLANES; p++)
-                self->weight[(p * self->out + o) * self->in + i] = (float)planes[p];
+                self->weight[p * product_floats(self) + be_strip_place(self->in, o, i)] = (float)planes[p];
         }
     }
 }
 
 void be_convolution_arrange(const be_convolution *self, const float *weight, const double *scale)
 {
+    memset(self->weight, 0, be_convolution_weights(self) * sizeof *self->weight); /* columns that fill up a strip */
     if (is_winograd(self))
         arrange_planes(self, weight, scale);
     else
@@ -93,9 +120,11 @@ typedef struct part {
 static part part_of(const job *self, size_t task)
 {
     size_t panel = task / self->pieces, piece = task % self->pieces, out = self->convolution->out;
-    part it = {.first = be_panel_start(self->units, self->panels, panel), .channel = be_panel_start(out, self->pieces, piece)};
+    size_t strips = (out + BE_TILE_ROWS - 1) / BE_TILE_ROWS, end = be_panel_start(strips, self->pieces, piece + 1) * BE_TILE_ROWS;
+    part it = {.first = be_panel_start(self->units, self->panels, panel),
+               .channel = be_panel_start(strips, self->pieces, piece) * BE_TILE_ROWS};
     it.count = be_panel_start(self->units, self->panels, panel + 1) - it.first;
-    it.channels = be_panel_start(out, self->pieces, piece + 1) - it.channel;
+    it.channels = (end < out ? end : out) - it.channel;
     return it;
 }
 
@@ -148,29 +177,15 @@ static void gather(const job *self, size_t first, size_t count, float *out)
     }
 }
 
-static void finish_part(const job *self, const part *it, float *out)
-{
-    const be_kernels *kernels = self->team->kernels;
-    const float *bias = self->convolution->bias + it->channel;
-    size_t width = self->convolution->out;
-    if (self->finish == BE_CONVOLUTION_BIAS) {
-        kernels->bias_add(out, bias, it->count, it->channels, width);
-    } else if (it->channels == width) {
-        kernels->bias_relu(out, bias, it->count, width);
-    } else {
-        for (size_t r = 0; r < it->count; r++)
-            kernels->bias_relu(out + r * width, bias, 1, it->channels);
-    }
-}
-
 static void multiply(void *context, size_t task, size_t worker)
 {
+    static const be_epilogue finishes[] = {BE_EPILOGUE_BIAS, BE_EPILOGUE_RELU, BE_EPILOGUE_ADD_RELU}; /* of be_convolution_finish */
     const job *self = context;
     const be_convolution *convolution = self->convolution;
+    const be_isa *isa = self->team->isa;
     part it = part_of(self, task);
-    size_t inner = convolution->in * convolution->kernel * convolution->kernel, width = convolution->out;
+    size_t inner = inner_of(convolution), width = convolution->out;
     const float *pixels = self->in + it.first * inner;
-    float *out = self->out + it.first * width + it.channel;
     be_arena *scratch = &self->team->scratch[worker];
     be_arena_reset(scratch);
     if (!is_pointwise(convolution)) {
@@ -178,9 +193,12 @@ static void multiply(void *context, size_t task, size_t worker)
         gather(self, it.first, it.count, gathered);
         pixels = gathered;
     }
-    be_product_transposed(out, width, pixels, inner, convolution->weight + it.channel * inner, inner, it.count, it.channels,
-                          inner, 1.0f, self->finish == BE_CONVOLUTION_ADD_RELU);
-    finish_part(self, &it, out);
+    be_matrix weight = weights_of(convolution, 0, it.channel, it.channels);
+    be_activations in;
+    be_activations_round(&in, isa, BE_PRECISION_F32, pixels, inner, it.count, inner, 1.0f, scratch);
+    be_matrix_multiply(isa, &(be_matrix_product){.in = &in, .weight = &weight, .epilogue = finishes[self->finish],
+                                                 .bias = convolution->bias + it.channel, .out_stride = width,
+                                                 .out = self->out + it.first * width + it.channel}, scratch);
 }
 
 /* --- Winograd ------------------------------------------------------------------------------------- */
@@ -206,14 +224,21 @@ static size_t plane_stride(size_t count, size_t channels)
 }
 
 typedef struct planes {
-    float *in, *out;          /* [16] planes of [count][in] and [count][channels] */
+    float *in, *out;          /* [16] planes of [count][in] and [count][out_width] */
     size_t in_stride, out_stride;
+    size_t out_width;         /* the channels, up to whole tiles */
     float *zeros, *discarded; /* [in], [channels]: for pixels outside */
 } planes;
 
+static size_t round_up(size_t size)
+{
+    return (size + BE_TILE_ROWS - 1) / BE_TILE_ROWS * BE_TILE_ROWS;
+}
+
 static planes lay_out(const be_convolution *self, size_t count, size_t channels, be_arena *scratch)
 {
-    planes at = {.in_stride = plane_stride(count, self->in), .out_stride = plane_stride(count, channels)};
+    planes at = {.in_stride = plane_stride(count, self->in), .out_width = round_up(channels)};
+    at.out_stride = plane_stride(round_up(count), at.out_width);
     at.in = be_arena_floats(scratch, WINOGRAD_PLANES * at.in_stride);
     at.out = be_arena_floats(scratch, WINOGRAD_PLANES * at.out_stride);
     at.zeros = be_arena_floats(scratch, self->in);
@@ -253,6 +278,7 @@ static void transform(void *context, size_t task, size_t worker)
 {
     const job *self = context;
     const be_convolution *convolution = self->convolution;
+    const be_isa *isa = self->team->isa;
     part it = part_of(self, task);
     size_t in = convolution->in;
     be_arena *scratch = &self->team->scratch[worker];
@@ -262,12 +288,15 @@ static void transform(void *context, size_t task, size_t worker)
     memset(at.discarded, 0, it.channels * sizeof(float));
     for (size_t i = 0; i < it.count; i++)
         enter_tile(self, it.first + i, &at, at.in + i * in);
-    for (size_t p = 0; p < WINOGRAD_PLANES; p++)
-        be_product_transposed(at.out + p * at.out_stride, it.channels, at.in + p * at.in_stride, in,
-                              convolution->weight + (p * convolution->out + it.channel) * in, in, it.count, it.channels, in,
-                              1.0f, false);
+    for (size_t p = 0; p < WINOGRAD_PLANES; p++) {
+        be_matrix weight = weights_of(convolution, p, it.channel, it.channels);
+        be_activations tiles;
+        be_activations_round(&tiles, isa, BE_PRECISION_F32, at.in + p * at.in_stride, in, it.count, in, 1.0f, scratch);
+        be_matrix_multiply(isa, &(be_matrix_product){.in = &tiles, .weight = &weight, .out = at.out + p * at.out_stride,
+                                                     .out_stride = at.out_width, .whole_tiles = true}, scratch);
+    }
     for (size_t i = 0; i < it.count; i++)
-        leave_tile(self, it.first + i, &it, &at, at.out + i * it.channels);
+        leave_tile(self, it.first + i, &it, &at, at.out + i * at.out_width);
 }
 
 /* --- running -------------------------------------------------------------------------------------- */
@@ -289,10 +318,13 @@ void be_convolution_run(const be_team *team, be_stage stage, const be_convolutio
 size_t be_convolution_scratch(const be_convolution *self)
 {
     be_arena counting = {0};
-    if (is_winograd(self))
+    if (is_winograd(self)) {
         lay_out(self, PANEL_TILES, self->out, &counting);
-    else if (!is_pointwise(self))
-        be_arena_floats(&counting, BE_PANEL_ROWS * self->in * self->kernel * self->kernel);
+        return counting.used;
+    }
+    if (!is_pointwise(self))
+        be_arena_floats(&counting, BE_PANEL_ROWS * inner_of(self));
+    be_arena_floats(&counting, be_matrix_scratch(BE_PANEL_ROWS));
     return counting.used;
 }
 

@@ -1,8 +1,7 @@
 /* Two-dimensional convolutions of feature maps kept channels last, [rows][columns][channels], as matrix products.
  *
  * 1x1 kernels are one product of the map itself; 3x3 kernels of stride 1 go through winograd.h, which takes less than half
- * of the multiplications; all others gather the pixels under the kernel. Work is cut by the sizes of the maps alone, so
- * that the bits do not depend on who computes (see product.h).
+ * of the multiplications; all others gather the pixels under the kernel. Work is cut by the sizes of the maps alone.
  */
 #ifndef BRAINENC_COMPUTE_CONVOLUTION_H
 #define BRAINENC_COMPUTE_CONVOLUTION_H

@@ -75,6 +75,7 @@ typedef enum be_epilogue {
     BE_EPILOGUE_QUICK_GELU, /* out = quick_gelu(y + bias) */
     BE_EPILOGUE_RELU,       /* out = max(0, y + bias) */
     BE_EPILOGUE_ADD,        /* out = out + y; `out` only */
+    BE_EPILOGUE_ADD_RELU,   /* out = max(0, out + y + bias); `out` only */
     BE_EPILOGUE_RESIDUAL,   /* out = out + (y + bias) * scale; `out` only */
     BE_EPILOGUE_SCALE_ROWS  /* out[r] = y[r] * scale[r] */
 } be_epilogue;

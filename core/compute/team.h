@@ -8,7 +8,6 @@
 
 #include "core/compute/arena.h"
 #include "core/compute/isa.h"
-#include "core/compute/kernels.h"
 #include "core/compute/pool.h"
 
 /* The stages of a prediction, for those who want to know where the time went. */
@@ -26,8 +25,7 @@ typedef enum be_stage {
 const char *be_stage_name(be_stage stage);
 
 typedef struct be_team {
-    const be_kernels *kernels;
-    const be_isa *isa; /* of products; NULL where there are none */
+    const be_isa *isa;
     be_pool *pool;     /* NULL: `worker` works alone */
     size_t worker;
     be_arena *scratch; /* [workers]: what a task needs for itself; each task resets its worker's first */

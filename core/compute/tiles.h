@@ -33,6 +33,12 @@ typedef struct be_tiles {
     void (*multiply)(const struct be_matrix_product *product, float *sums);
 } be_tiles;
 
+/* Where the element of a column and a place along `inner` stands in a weight in float32. */
+static inline size_t be_strip_place(size_t inner, size_t column, size_t i)
+{
+    return (column / BE_TILE_ROWS * inner + i) * BE_TILE_ROWS + column % BE_TILE_ROWS;
+}
+
 enum { BE_TILES_WIDEST = 48 }; /* columns: of the strip that any of them works on at a time */
 
 extern const be_tiles be_tiles_generic;

@@ -86,11 +86,11 @@ static void visit_weights(be_weight_walk *walk, void *context)
     custom *model = context;
     decoder_layer *to = &model->layer;
     size_t width = model->decoder.width;
-    to->query_weight = be_walk_tensor(walk, attention, "q_proj.weight", width, width);
+    to->query = be_walk_matrix(walk, BE_PRECISION_F32, attention, "q_proj.weight", width, width);
     to->query_bias = be_walk_tensor(walk, attention, "q_proj.bias", width, 0);
-    to->keys = be_walk_matrix(walk, attention, "k_proj.weight", width, width);
+    to->keys = be_walk_matrix(walk, walk->precision, attention, "k_proj.weight", width, width);
     to->keys_bias = be_walk_tensor(walk, attention, "k_proj.bias", width, 0);
-    to->out = be_walk_matrix(walk, attention, "c_proj.weight", width, width);
+    to->out = be_walk_matrix(walk, walk->precision, attention, "c_proj.weight", width, width);
     to->out_bias = be_walk_tensor(walk, attention, "c_proj.bias", width, 0);
     decoder_visit_feed_forward(walk, stem, &model->decoder, to);
     model->decoder.query = be_walk_tensor(walk, "", "query_embed.weight", model->base.settings.queries, width);

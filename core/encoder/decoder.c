@@ -14,9 +14,9 @@ void decoder_visit_feed_forward(be_weight_walk *walk, const char *stem, const de
     size_t width = self->width, hidden = self->hidden;
     to->norm3_gain = be_walk_tensor(walk, stem, "norm3.weight", width, 0);
     to->norm3_bias = be_walk_tensor(walk, stem, "norm3.bias", width, 0);
-    to->widen = be_walk_matrix(walk, stem, "linear1.weight", hidden, width);
+    to->widen = be_walk_matrix(walk, walk->precision, stem, "linear1.weight", hidden, width);
     to->hidden_bias = be_walk_tensor(walk, stem, "linear1.bias", hidden, 0);
-    to->narrow = be_walk_matrix(walk, stem, "linear2.weight", width, hidden);
+    to->narrow = be_walk_matrix(walk, walk->precision, stem, "linear2.weight", width, hidden);
     to->narrow_bias = be_walk_tensor(walk, stem, "linear2.bias", width, 0);
 }
 
@@ -24,21 +24,25 @@ be_status decoder_project_queries(decoder *self, size_t count, be_error *error)
 {
     const decoder_layer *layer = &self->layers[0];
     size_t width = self->width, panels = be_panels(count);
-    void *memory;
-    be_status status = be_allocate(&memory, BE_PANEL_ROWS * width, sizeof(float), "query embeddings", error);
+    const be_isa *isa;
+    be_arena scratch = {0}; /* counts, then holds */
+    be_status status = be_isa_select(NULL, &isa, error);
+    be_arena_floats(&scratch, BE_PANEL_ROWS * width);
+    be_arena_floats(&scratch, be_matrix_scratch(BE_PANEL_ROWS));
+    if (status == BE_OK)
+        status = be_arena_create(&scratch, scratch.used, "query embeddings", error);
     if (status != BE_OK)
         return status;
-    float *embedding = memory;
     for (size_t panel = 0; panel < panels; panel++) {
         size_t first = be_panel_start(count, panels, panel), rows = be_panel_start(count, panels, panel + 1) - first;
         float *query = self->query + first * width;
+        be_arena_reset(&scratch);
+        float *embedding = be_arena_floats(&scratch, rows * width);
         for (size_t i = 0; i < rows * width; i++)
             embedding[i] = query[i] + (layer->norm1_bias ? layer->norm1_bias[i % width] : 0);
-        be_product_transposed(query, width, embedding, width, layer->query_weight, width, rows, width, width, 1.0f, false);
-        for (size_t i = 0; i < rows * width; i++)
-            query[i] += layer->query_bias[i % width];
+        be_matrix_linear(isa, &layer->query, layer->query_bias, embedding, rows, query, width, &scratch);
     }
-    free(memory);
+    be_arena_destroy(&scratch);
     return BE_OK;
 }
 
@@ -145,7 +149,7 @@ static void begin_first_layer(const job *self, const panel *part)
 static void begin_layer(const job *self, const panel *part, const decoder_layer *layer)
 {
     const decoder *model = self->self;
-    const be_kernels *kernels = self->team->kernels;
+    const be_kernels *kernels = self->team->isa->kernels;
     const buffers *at = &part->at;
     size_t width = model->width, count = part->count;
     float *normal = model->pre_norm ? at->branch : at->state;
@@ -159,7 +163,7 @@ static void begin_layer(const job *self, const panel *part, const decoder_layer 
 static void keep_maps(const job *self, size_t first, size_t count, const float *weights, size_t stride, const float *factors, size_t head)
 {
     const be_encoder_wish *wish = self->wish;
-    const be_kernels *kernels = self->team->kernels;
+    const be_kernels *kernels = self->team->isa->kernels;
     size_t tokens = self->tokens, heads = self->self->heads;
     for (size_t row = 0; row < count; row++, weights += stride) {
         if (wish->attention) {
@@ -181,7 +185,7 @@ static void keep_rounded_maps(const job *self, size_t first, size_t count, const
 {
     for (size_t row = 0; row < count; row++)
         at->inverses[row] = 1;
-    self->team->kernels->softmax(at->scores, count, self->tokens, at->stride);
+    self->team->isa->kernels->softmax(at->scores, count, self->tokens, at->stride);
     keep_maps(self, first, count, at->scores, at->stride, at->inverses, head);
 }
 
@@ -290,7 +294,7 @@ static void run_panel(void *context, size_t number, size_t worker)
     if (!self->wish->take) /* maps alone are wanted */
         return;
     if (model->norm_gain)
-        self->team->kernels->layer_norm(part.at.state, part.at.state, model->norm_gain, model->norm_bias, part.count, model->width,
+        self->team->isa->kernels->layer_norm(part.at.state, part.at.state, model->norm_gain, model->norm_bias, part.count, model->width,
                                         BE_ENCODER_NORM_EPSILON);
     self->wish->take(self->wish->context, self->team, first, part.count, part.at.state);
 }

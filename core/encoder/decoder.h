@@ -12,8 +12,7 @@
 
 /* Weights are [out][in]; D is the width, F the feed-forward width. NULL where a layer has none. */
 typedef struct decoder_layer {
-    float *query_weight;                /* [D][D]: of the first layer alone, where it is used up at load */
-    be_matrix query;                    /* [D][D]: of the others */
+    be_matrix query;                    /* [D][D]: of the first layer in float32, where it is used up at load */
     be_matrix keys, values, out;        /* [D][D] */
     float *query_bias, *keys_bias, *out_bias; /* [D] */
     float *values_bias;                 /* [D]; NULL: the values are the memory itself */

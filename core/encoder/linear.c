@@ -5,16 +5,16 @@
 #include <string.h>
 
 #include "core/base/memory.h"
-#include "core/compute/product.h"
+#include "core/compute/convolution.h"
 #include "core/encoder/kind.h"
 #include "core/encoder/load.h"
 
-enum { FILTERS = 256, SIDE = 3, TAPS = SIDE * SIDE, PADDING = 1, LARGEST_SIDE = 1024 };
+enum { FILTERS = 256, SIDE = 3, PADDING = 1, LARGEST_SIDE = 1024 };
 
 typedef struct linear {
     be_encoder base;
     size_t out_side;       /* the convolution's output is out_side x out_side; 0: a class token, no convolution */
-    float *weight, *bias;  /* [FILTERS][TAPS][C], [FILTERS] */
+    be_convolution filters; /* C to FILTERS channels */
 } linear;
 
 static const linear *model_of(const be_encoder *encoder)
@@ -47,51 +47,6 @@ static be_status check_grid(const be_encoder *encoder, size_t rows, size_t colum
 
 /* --- running -------------------------------------------------------------------------------------- */
 
-typedef struct job {
-    const linear *model;
-    const be_encoding *encoding;
-    float *token; /* [FILTERS][cells] */
-} job;
-
-/* The tokens under the filter at one output cell: [TAPS][C], zero outside the grid. */
-static void gather(const job *it, size_t row, size_t column, float *out)
-{
-    const be_encoding *encoding = it->encoding;
-    size_t channels = it->model->base.settings.channels, stride = it->model->base.settings.stride;
-    for (size_t y = 0; y < SIDE; y++) {
-        for (size_t x = 0; x < SIDE; x++, out += channels) {
-            size_t from_row = row * stride + y, from_column = column * stride + x; /* one more than the cell: the padding */
-            bool inside = from_row >= PADDING && from_row - PADDING < encoding->rows && from_column >= PADDING &&
-                          from_column - PADDING < encoding->columns;
-            if (inside)
-                memcpy(out, encoding->features + ((from_row - PADDING) * encoding->columns + from_column - PADDING) * channels,
-                       channels * sizeof *out);
-            else
-                memset(out, 0, channels * sizeof *out);
-        }
-    }
-}
-
-static void convolve_panel(void *context, size_t panel, size_t worker)
-{
-    const job *it = context;
-    const linear *model = it->model;
-    size_t cells = model->out_side * model->out_side, inner = TAPS * model->base.settings.channels;
-    size_t first = be_panel_start(cells, be_query_panels(cells), panel);
-    size_t count = be_panel_start(cells, be_query_panels(cells), panel + 1) - first;
-    be_arena *scratch = &it->encoding->team->scratch[worker];
-    be_arena_reset(scratch);
-    float *under = be_arena_floats(scratch, count * inner), *out = be_arena_floats(scratch, count * FILTERS);
-    for (size_t i = 0; i < count; i++)
-        gather(it, (first + i) / model->out_side, (first + i) % model->out_side, under + i * inner);
-    be_product_transposed(out, FILTERS, under, inner, model->weight, inner, count, FILTERS, inner, 1.0f, false);
-    it->encoding->team->kernels->bias_add(out, model->bias, count, FILTERS, FILTERS);
-    for (size_t i = 0; i < count; i++) {
-        for (size_t f = 0; f < FILTERS; f++)
-            it->token[f * cells + first + i] = out[i * FILTERS + f];
-    }
-}
-
 static be_status begin(be_encoding *encoding, be_arena *arena, const float *constants, be_error *error)
 {
     const linear *model = model_of(encoding->encoder);
@@ -102,9 +57,12 @@ static be_status begin(be_encoding *encoding, be_arena *arena, const float *cons
     be_status status = check_grid(encoding->encoder, encoding->rows, encoding->columns, error);
     if (status != BE_OK)
         return status;
-    job it = {model, encoding, be_arena_floats(arena, FILTERS * cells)};
-    encoding->memory = it.token;
-    be_team_run(encoding->team, BE_STAGE_ENCODE, be_query_panels(cells), convolve_panel, &it);
+    float *token = be_arena_floats(arena, FILTERS * cells), *map = be_arena_floats(arena, FILTERS * cells);
+    be_convolution_run(encoding->team, BE_STAGE_ENCODE, &model->filters, encoding->features, encoding->rows, encoding->columns, map,
+                       BE_CONVOLUTION_BIAS);
+    for (size_t i = 0; i < FILTERS * cells; i++)
+        token[i % FILTERS * cells + i / FILTERS] = map[i];
+    encoding->memory = token;
     return BE_OK;
 }
 
@@ -117,18 +75,17 @@ static void queries(const be_encoding *encoding, const be_encoder_wish *wish)
 static size_t arena_bytes(const be_encoder *encoder, size_t tokens)
 {
     be_arena counting = {0};
+    size_t cells = model_of(encoder)->out_side * model_of(encoder)->out_side;
     (void)tokens; /* the token is of one size */
-    be_arena_floats(&counting, FILTERS * model_of(encoder)->out_side * model_of(encoder)->out_side);
+    be_arena_floats(&counting, FILTERS * cells);
+    be_arena_floats(&counting, FILTERS * cells);
     return counting.used;
 }
 
 static size_t scratch_bytes(const be_encoder *encoder, size_t tokens)
 {
-    be_arena counting = {0};
     (void)tokens;
-    be_arena_floats(&counting, BE_QUERY_PANEL_ROWS * TAPS * encoder->settings.channels);
-    be_arena_floats(&counting, BE_QUERY_PANEL_ROWS * FILTERS);
-    return counting.used;
+    return model_of(encoder)->out_side > 0 ? be_convolution_scratch(&model_of(encoder)->filters) : 0;
 }
 
 /* --- loading -------------------------------------------------------------------------------------- */
@@ -152,10 +109,11 @@ static be_status find_side(const be_tensor_file *file, const char *prefix, const
     return BE_OK;
 }
 
-/* The filters as PyTorch has them, [FILTERS][C][3][3], are turned to [FILTERS][3][3][C], the order of gathered tokens. */
 static be_status load_filters(linear *model, be_tensor_file *file, const char *prefix, be_error *error)
 {
-    size_t channels = model->base.settings.channels, floats = FILTERS * TAPS * channels;
+    be_convolution *filters = &model->filters;
+    size_t channels = model->base.settings.channels, floats = FILTERS * SIDE * SIDE * channels;
+    double ones[FILTERS];
     char name[128];
     void *memory, *weights;
     snprintf(name, sizeof name, "%sinput_proj.weight", prefix);
@@ -164,25 +122,25 @@ static be_status load_filters(linear *model, be_tensor_file *file, const char *p
         tensor->shape[3] != SIDE)
         return be_fail(error, BE_ERROR_FORMAT, "%s: tensor '%s' is missing or not [%d][%zu][3][3]", be_tensor_file_path(file), name,
                        FILTERS, channels);
-    be_status status = be_allocate_aligned(&weights, floats + FILTERS, sizeof(float), "the filters of an encoder", error);
+    *filters = (be_convolution){.in = channels, .out = FILTERS, .kernel = SIDE, .stride = model->base.settings.stride,
+                                .padding = PADDING, .dilation = 1};
+    size_t arranged = be_convolution_weights(filters);
+    be_status status = be_allocate_aligned(&weights, arranged + FILTERS, sizeof(float), "the filters of an encoder", error);
     if (status != BE_OK)
         return status;
-    model->weight = weights;
-    model->bias = model->weight + floats;
+    filters->weight = weights;
+    filters->bias = filters->weight + arranged;
     status = be_allocate(&memory, floats, sizeof(float), "the filters of an encoder", error);
     if (status != BE_OK)
         return status;
-    const float *from = memory;
-    const be_wanted_tensor bias = {"input_proj.bias", FILTERS, 0, model->bias};
+    const be_wanted_tensor bias = {"input_proj.bias", FILTERS, 0, filters->bias};
     status = be_tensor_file_read_f32(file, tensor, memory, error);
     if (status == BE_OK)
         status = be_load_tensors(file, prefix, &bias, 1, error);
-    for (size_t f = 0; f < FILTERS && status == BE_OK; f++) {
-        for (size_t c = 0; c < channels; c++) {
-            for (size_t tap = 0; tap < TAPS; tap++)
-                model->weight[(f * TAPS + tap) * channels + c] = from[(f * channels + c) * TAPS + tap];
-        }
-    }
+    for (size_t f = 0; f < FILTERS; f++)
+        ones[f] = 1;
+    if (status == BE_OK)
+        be_convolution_arrange(filters, memory, ones);
     free(memory);
     return status;
 }
@@ -190,7 +148,7 @@ static be_status load_filters(linear *model, be_tensor_file *file, const char *p
 static void unload(be_encoder *encoder)
 {
     linear *model = (linear *)encoder;
-    free(model->weight);
+    free(model->filters.weight);
     free(model);
 }
 

@@ -79,27 +79,20 @@ float *be_walk_joined(be_weight_walk *walk, const char *stem, const char *name, 
     return values;
 }
 
-float *be_walk_rows(be_weight_walk *walk, const float *joined, size_t first, size_t rows, size_t columns)
-{
-    float *values = be_arena_floats(walk->arena, rows * columns);
-    if (values && joined)
-        memcpy(values, joined + first * columns, rows * columns * sizeof *values);
-    return values;
-}
-
-be_matrix be_walk_matrix_rows(be_weight_walk *walk, const float *joined, size_t first, size_t rows, size_t columns)
+be_matrix be_walk_matrix_rows(be_weight_walk *walk, be_precision precision, const float *joined, size_t first, size_t rows,
+                              size_t columns)
 {
     be_matrix matrix = {0};
     if (walk->status == BE_OK)
-        walk->status = be_matrix_keep(&matrix, walk->precision, joined ? joined + first * columns : NULL, rows, columns, walk->arena,
+        walk->status = be_matrix_keep(&matrix, precision, joined ? joined + first * columns : NULL, rows, columns, walk->arena,
                                       walk->error);
     return matrix;
 }
 
-be_matrix be_walk_matrix(be_weight_walk *walk, const char *stem, const char *name, size_t rows, size_t columns)
+be_matrix be_walk_matrix(be_weight_walk *walk, be_precision precision, const char *stem, const char *name, size_t rows, size_t columns)
 {
     float *values = be_walk_joined(walk, stem, name, rows, columns);
-    be_matrix matrix = be_walk_matrix_rows(walk, values, 0, rows, columns);
+    be_matrix matrix = be_walk_matrix_rows(walk, precision, values, 0, rows, columns);
     free(values);
     return matrix;
 }

@@ -27,21 +27,21 @@ typedef struct be_weight_walk {
     be_tensor_file *file;
     const char *prefix;
     be_arena *arena;    /* only counts at first: what is taken is NULL then */
-    be_precision precision; /* of the products with be_walk_matrix's */
+    be_precision precision; /* of the model's products */
     be_status status;
     be_error *error;
 } be_weight_walk;
 
 /* The values of tensor prefix + stem + name, of that shape as in be_wanted_tensor; in the arena. */
 float *be_walk_tensor(be_weight_walk *walk, const char *stem, const char *name, size_t rows, size_t columns);
-/* The same in the form products want it. */
-be_matrix be_walk_matrix(be_weight_walk *walk, const char *stem, const char *name, size_t rows, size_t columns);
+/* The same in the form products of a precision want it. */
+be_matrix be_walk_matrix(be_weight_walk *walk, be_precision precision, const char *stem, const char *name, size_t rows, size_t columns);
 
 /* A tensor [parts * rows][columns] of several matrices: its values, to be freed, or NULL while they are counted; then some of its rows,
- * the first of them number `first`, as they are or in the form products want. */
+ * the first of them number `first`, in the form products want. */
 float *be_walk_joined(be_weight_walk *walk, const char *stem, const char *name, size_t rows, size_t columns);
-float *be_walk_rows(be_weight_walk *walk, const float *joined, size_t first, size_t rows, size_t columns);
-be_matrix be_walk_matrix_rows(be_weight_walk *walk, const float *joined, size_t first, size_t rows, size_t columns);
+be_matrix be_walk_matrix_rows(be_weight_walk *walk, be_precision precision, const float *joined, size_t first, size_t rows,
+                              size_t columns);
 
 /* `offset` floats on; NULL of NULL. */
 float *be_part_of(float *values, size_t offset);

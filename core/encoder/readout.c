@@ -41,7 +41,7 @@ static void read_block(void *context, size_t block, size_t worker)
         float sum = 0;
         for (size_t i = readout->lists->start[v]; i < readout->lists->start[v + 1]; i++) {
             const float *token = self->tokens + readout->lists->queries[i] * width;
-            sum += read_vertex(readout, self->team->kernels, token, v);
+            sum += read_vertex(readout, self->team->isa->kernels, token, v);
         }
         self->out[v] = sum;
     }

@@ -49,7 +49,7 @@ static void project_panel(void *context, size_t panel, size_t worker)
 {
     const job *it = context;
     const self_attention_layer *layer = it->layer;
-    const be_kernels *kernels = it->team->kernels;
+    const be_kernels *kernels = it->team->isa->kernels;
     size_t width = it->self->width, first = panel_start(it, panel), count = panel_start(it, panel + 1) - first;
     be_arena *scratch = &it->team->scratch[worker];
     be_arena_reset(scratch);
@@ -120,7 +120,7 @@ static void norm_panel(void *context, size_t panel, size_t worker)
     size_t width = it->self->width, first = panel_start(it, panel), count = panel_start(it, panel + 1) - first;
     float *state = it->state + first * width;
     (void)worker;
-    it->team->kernels->layer_norm(state, state, it->self->norm_gain, it->self->norm_bias, count, width, BE_ENCODER_NORM_EPSILON);
+    it->team->isa->kernels->layer_norm(state, state, it->self->norm_gain, it->self->norm_bias, count, width, BE_ENCODER_NORM_EPSILON);
 }
 
 void self_attention_run(const self_attention *self, const be_team *team, const be_positions *positions, float *state,

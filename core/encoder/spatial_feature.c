@@ -5,10 +5,13 @@
 #include <string.h>
 
 #include "core/base/memory.h"
-#include "core/compute/product.h"
 #include "core/compute/kernels.h"
+#include "core/compute/matrix.h"
+#include "core/compute/product.h"
 #include "core/encoder/kind.h"
 #include "core/encoder/load.h"
+
+enum { STRIP = 4 * BE_TILE_ROWS }; /* channels that a task packs */
 
 typedef struct spatial {
     be_encoder base;
@@ -47,6 +50,29 @@ typedef struct job {
     const be_encoder_wish *wish;
 } job;
 
+/* The feature map as a weight, [channels][cells], of which these are some columns; `channel` is a multiple of BE_TILE_ROWS. */
+static be_matrix packed_features(const be_encoding *encoding, size_t channel, size_t channels)
+{
+    size_t cells = model_of(encoding->encoder)->cells;
+    be_matrix matrix;
+    be_matrix_make(&matrix, BE_PRECISION_F32, channels, cells, encoding->memory + channel * cells);
+    return matrix;
+}
+
+static size_t strips_of(size_t channels)
+{
+    return (channels + STRIP - 1) / STRIP;
+}
+
+static void pack_strip(void *context, size_t strip, size_t worker)
+{
+    const be_encoding *encoding = context;
+    size_t width = encoding->encoder->settings.channels, channel = strip * STRIP, left = width - channel;
+    be_matrix part = packed_features(encoding, channel, left < STRIP ? left : STRIP);
+    (void)worker;
+    encoding->team->isa->tiles->pack_turned(&part, encoding->features + channel, width);
+}
+
 static void run_panel(void *context, size_t number, size_t worker)
 {
     const job *it = context;
@@ -56,9 +82,13 @@ static void run_panel(void *context, size_t number, size_t worker)
     be_arena *scratch = &it->encoding->team->scratch[worker];
     be_arena_reset(scratch);
     float *maps = be_arena_floats(scratch, count * cells), *tokens = be_arena_floats(scratch, count * width);
+    be_matrix features = packed_features(it->encoding, 0, width);
+    be_activations in;
     for (size_t i = 0; i < count; i++)
         memcpy(maps + i * cells, it->model->maps + be_wished_query(wish, first + i) * cells, cells * sizeof *maps);
-    be_product(tokens, width, maps, cells, it->encoding->features, width, count, width, cells);
+    be_activations_round(&in, it->encoding->team->isa, BE_PRECISION_F32, maps, cells, count, cells, 1.0f, scratch);
+    be_matrix_multiply(it->encoding->team->isa, &(be_matrix_product){.in = &in, .weight = &features, .out = tokens, .out_stride = width},
+                       scratch);
     if (wish->take)
         wish->take(wish->context, it->encoding->team, first, count, tokens);
     if (wish->attention)
@@ -73,16 +103,31 @@ static void queries(const be_encoding *encoding, const be_encoder_wish *wish)
     be_team_run(encoding->team, BE_STAGE_ENCODE, be_query_panels(wish->count), run_panel, &it);
 }
 
+static size_t packed_floats(const be_encoder *encoder)
+{
+    size_t bytes = 0;
+    be_matrix_bytes(BE_PRECISION_F32, encoder->settings.channels, model_of(encoder)->cells, &bytes); /* checked at load */
+    return bytes / sizeof(float);
+}
+
 static be_status begin(be_encoding *encoding, be_arena *arena, const float *constants, be_error *error)
 {
-    (void)arena, (void)constants;
-    return check_grid(encoding->encoder, encoding->rows, encoding->columns, error);
+    size_t channels = encoding->encoder->settings.channels;
+    be_status status = check_grid(encoding->encoder, encoding->rows, encoding->columns, error);
+    (void)constants;
+    if (status != BE_OK)
+        return status;
+    encoding->memory = be_arena_floats(arena, packed_floats(encoding->encoder));
+    be_team_run(encoding->team, BE_STAGE_ENCODE, strips_of(channels), pack_strip, encoding);
+    return BE_OK;
 }
 
 static size_t arena_bytes(const be_encoder *encoder, size_t tokens)
 {
-    (void)encoder, (void)tokens; /* nothing is shared by an image's queries */
-    return 0;
+    be_arena counting = {0};
+    (void)tokens; /* the maps are of one size */
+    be_arena_floats(&counting, packed_floats(encoder));
+    return counting.used;
 }
 
 static size_t scratch_bytes(const be_encoder *encoder, size_t tokens)
@@ -91,6 +136,7 @@ static size_t scratch_bytes(const be_encoder *encoder, size_t tokens)
     (void)tokens;
     be_arena_floats(&counting, BE_QUERY_PANEL_ROWS * model_of(encoder)->cells);
     be_arena_floats(&counting, BE_QUERY_PANEL_ROWS * encoder->settings.channels);
+    be_arena_floats(&counting, be_matrix_scratch(BE_QUERY_PANEL_ROWS));
     return counting.used;
 }
 

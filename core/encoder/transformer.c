@@ -185,19 +185,19 @@ static void visit_encoder_layer(be_weight_walk *walk, const self_attention *enco
     char stem[NAME_SIZE];
     snprintf(stem, sizeof stem, "transformer.encoder.layers.%zu.", number);
     float *joined = be_walk_joined(walk, stem, "self_attn.in_proj_weight", 3 * width, width);
-    to->queries_keys = be_walk_matrix_rows(walk, joined, 0, 2 * width, width);
-    to->values = be_walk_matrix_rows(walk, joined, 2 * width, width, width);
+    to->queries_keys = be_walk_matrix_rows(walk, walk->precision, joined, 0, 2 * width, width);
+    to->values = be_walk_matrix_rows(walk, walk->precision, joined, 2 * width, width, width);
     free(joined);
     to->projection_bias = be_walk_tensor(walk, stem, "self_attn.in_proj_bias", 3 * width, 0);
-    to->out = be_walk_matrix(walk, stem, "self_attn.out_proj.weight", width, width);
+    to->out = be_walk_matrix(walk, walk->precision, stem, "self_attn.out_proj.weight", width, width);
     to->out_bias = be_walk_tensor(walk, stem, "self_attn.out_proj.bias", width, 0);
     to->norm1_gain = be_walk_tensor(walk, stem, "norm1.weight", width, 0);
     to->norm1_bias = be_walk_tensor(walk, stem, "norm1.bias", width, 0);
     to->norm2_gain = be_walk_tensor(walk, stem, "norm2.weight", width, 0);
     to->norm2_bias = be_walk_tensor(walk, stem, "norm2.bias", width, 0);
-    to->widen = be_walk_matrix(walk, stem, "linear1.weight", hidden, width);
+    to->widen = be_walk_matrix(walk, walk->precision, stem, "linear1.weight", hidden, width);
     to->hidden_bias = be_walk_tensor(walk, stem, "linear1.bias", hidden, 0);
-    to->narrow = be_walk_matrix(walk, stem, "linear2.weight", width, hidden);
+    to->narrow = be_walk_matrix(walk, walk->precision, stem, "linear2.weight", width, hidden);
     to->narrow_bias = be_walk_tensor(walk, stem, "linear2.bias", width, 0);
 }
 
@@ -206,17 +206,14 @@ static void visit_encoder_layer(be_weight_walk *walk, const self_attention *enco
 static void visit_attention(be_weight_walk *walk, const char *stem, size_t width, bool first, decoder_layer *to)
 {
     float *joined = be_walk_joined(walk, stem, "multihead_attn.in_proj_weight", 3 * width, width);
-    if (first)
-        to->query_weight = be_walk_rows(walk, joined, 0, width, width);
-    else
-        to->query = be_walk_matrix_rows(walk, joined, 0, width, width);
-    to->keys = be_walk_matrix_rows(walk, joined, width, width, width);
-    to->values = be_walk_matrix_rows(walk, joined, 2 * width, width, width);
+    to->query = be_walk_matrix_rows(walk, first ? BE_PRECISION_F32 : walk->precision, joined, 0, width, width);
+    to->keys = be_walk_matrix_rows(walk, walk->precision, joined, width, width, width);
+    to->values = be_walk_matrix_rows(walk, walk->precision, joined, 2 * width, width, width);
     free(joined);
     to->query_bias = be_walk_tensor(walk, stem, "multihead_attn.in_proj_bias", 3 * width, 0);
     to->keys_bias = be_part_of(to->query_bias, width);
     to->values_bias = be_part_of(to->query_bias, 2 * width);
-    to->out = be_walk_matrix(walk, stem, "multihead_attn.out_proj.weight", width, width);
+    to->out = be_walk_matrix(walk, walk->precision, stem, "multihead_attn.out_proj.weight", width, width);
     to->out_bias = be_walk_tensor(walk, stem, "multihead_attn.out_proj.bias", width, 0);
 }
 
@@ -245,7 +242,7 @@ static void visit_weights(be_weight_walk *walk, void *context)
     decoder *to = &model->decoder;
     size_t width = settings->width;
     if (settings->input_projection) {
-        model->input = be_walk_matrix(walk, "", "input_proj.weight", width, settings->channels);
+        model->input = be_walk_matrix(walk, walk->precision, "", "input_proj.weight", width, settings->channels);
         model->input_bias = be_walk_tensor(walk, "", "input_proj.bias", width, 0);
     }
     if (settings->learned_position) {

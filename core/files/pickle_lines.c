@@ -28,21 +28,11 @@ static be_status number_line(be_pickle_machine *machine, char out[LONGEST_NUMBER
 static be_status push_digits(be_pickle_machine *machine, const char *digits)
 {
     char *end;
-    be_object *object;
     errno = 0;
     long long integer = strtoll(digits, &end, 10);
     if (end == digits || *end)
         return be_pickle_fail(machine, "a line that is no integer");
-    if (errno == 0) {
-        be_status status = be_pickle_integer(machine, integer, &object);
-        return status == BE_OK ? be_pickle_push(machine, object) : status;
-    }
-    be_status status = be_pickle_text(machine, BE_VALUE_BYTES, digits, strlen(digits), &object);
-    if (status != BE_OK)
-        return status;
-    object->kind = BE_OBJECT_BIG_INTEGER;
-    object->value.kind = BE_VALUE_OTHER;
-    return be_pickle_push(machine, object);
+    return errno == 0 ? be_pickle_push_integer(machine, integer) : be_pickle_push_big_integer(machine, digits, strlen(digits));
 }
 
 /* INT; protocol 0 writes False as 00 and True as 01. */

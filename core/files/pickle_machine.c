@@ -141,3 +141,21 @@ be_status be_pickle_text(be_pickle_machine *machine, be_value_kind kind, const v
     (*object)->value.as.text.length = length;
     return BE_OK;
 }
+
+be_status be_pickle_push_integer(be_pickle_machine *machine, int64_t integer)
+{
+    be_object *object;
+    be_status status = be_pickle_integer(machine, integer, &object);
+    return status == BE_OK ? be_pickle_push(machine, object) : status;
+}
+
+be_status be_pickle_push_big_integer(be_pickle_machine *machine, const void *bytes, size_t length)
+{
+    be_object *object;
+    be_status status = be_pickle_text(machine, BE_VALUE_BYTES, bytes, length, &object);
+    if (status != BE_OK)
+        return status;
+    object->kind = BE_OBJECT_BIG_INTEGER;
+    object->value.kind = BE_VALUE_OTHER;
+    return be_pickle_push(machine, object);
+}

@@ -46,6 +46,9 @@ be_status be_pickle_pop_mark(be_pickle_machine *machine, be_object ***items, siz
 /* A new, empty object of a kind. */
 be_status be_pickle_object(be_pickle_machine *machine, be_object_kind kind, be_value_kind value, be_object **object);
 be_status be_pickle_integer(be_pickle_machine *machine, int64_t integer, be_object **object);
+be_status be_pickle_push_integer(be_pickle_machine *machine, int64_t integer);
+/* One that is too large for 64 bits, which nothing is computed with: its bytes or digits, copied. */
+be_status be_pickle_push_big_integer(be_pickle_machine *machine, const void *bytes, size_t length);
 be_status be_pickle_float(be_pickle_machine *machine, double number, be_object **object);
 /* TEXT (checked to be UTF-8) or BYTES, copied. */
 be_status be_pickle_text(be_pickle_machine *machine, be_value_kind kind, const void *bytes, size_t length,

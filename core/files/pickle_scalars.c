@@ -32,18 +32,11 @@ static be_status push_false(be_pickle_machine *machine)
     return push_boolean(machine, false);
 }
 
-static be_status push_integer(be_pickle_machine *machine, int64_t integer)
-{
-    be_object *object;
-    be_status status = be_pickle_integer(machine, integer, &object);
-    return status == BE_OK ? be_pickle_push(machine, object) : status;
-}
-
 static be_status push_unsigned(be_pickle_machine *machine, size_t width)
 {
     uint64_t number;
     be_status status = be_pickle_number(machine, width, &number);
-    return status == BE_OK ? push_integer(machine, (int64_t)number) : status;
+    return status == BE_OK ? be_pickle_push_integer(machine, (int64_t)number) : status;
 }
 
 static be_status binint1(be_pickle_machine *machine)
@@ -60,7 +53,7 @@ static be_status binint(be_pickle_machine *machine)
 {
     uint64_t number;
     be_status status = be_pickle_number(machine, 4, &number);
-    return status == BE_OK ? push_integer(machine, (int32_t)(uint32_t)number) : status;
+    return status == BE_OK ? be_pickle_push_integer(machine, (int32_t)(uint32_t)number) : status;
 }
 
 /* A two's complement integer of any length, little endian. */
@@ -76,15 +69,9 @@ static be_status push_long(be_pickle_machine *machine, uint64_t length)
         uint64_t bits = length && bytes[length - 1] & 0x80 ? UINT64_MAX : 0;
         for (size_t i = (size_t)length; i-- > 0;)
             bits = bits << 8 | bytes[i];
-        return push_integer(machine, (int64_t)bits);
+        return be_pickle_push_integer(machine, (int64_t)bits);
     }
-    be_object *object;
-    status = be_pickle_text(machine, BE_VALUE_BYTES, bytes, (size_t)length, &object);
-    if (status != BE_OK)
-        return status;
-    object->kind = BE_OBJECT_BIG_INTEGER;
-    object->value.kind = BE_VALUE_OTHER;
-    return be_pickle_push(machine, object);
+    return be_pickle_push_big_integer(machine, bytes, (size_t)length);
 }
 
 static be_status long1(be_pickle_machine *machine)

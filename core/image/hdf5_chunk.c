@@ -29,10 +29,13 @@ static be_status take_filter(be_hdf5_chunks *chunks, H5Z_filter_t filter, const 
 be_status be_hdf5_chunks_examine(hid_t properties, const char *label, be_hdf5_chunks *chunks, be_error *error)
 {
     int count = H5Pget_nfilters(properties);
+    unsigned options = 0;
     be_status status = BE_OK;
     *chunks = (be_hdf5_chunks){.bytes = 1};
-    if (count < 0 || H5Pget_chunk(properties, BE_HDF5_DIMS, chunks->shape) != BE_HDF5_DIMS)
+    if (count < 0 || H5Pget_chunk(properties, BE_HDF5_DIMS, chunks->shape) != BE_HDF5_DIMS ||
+        H5Pget_chunk_opts(properties, &options) < 0)
         return be_fail(error, BE_ERROR_FORMAT, "%s: its chunks have no sound shape", label);
+    chunks->whole_only = options & H5D_CHUNK_DONT_FILTER_PARTIAL_CHUNKS;
     for (size_t i = 0; i < BE_HDF5_DIMS; i++) {
         bool fits = be_size_multiply(chunks->bytes, chunks->shape[i], &chunks->bytes);
         if (!fits || chunks->bytes == 0 || chunks->bytes > UINT32_MAX)
@@ -95,15 +98,25 @@ static be_status check_packed(const be_hdf5_chunks *chunks, hid_t dataset, const
     return status;
 }
 
-be_status be_hdf5_chunk_check(const be_hdf5_chunks *chunks, hid_t dataset, const hsize_t place[BE_HDF5_DIMS], size_t file_size,
-                              const char *label, be_error *error)
+static bool is_packed(const be_hdf5_chunks *chunks, const size_t whole[BE_HDF5_DIMS], const hsize_t place[BE_HDF5_DIMS])
+{
+    for (size_t i = 0; i < BE_HDF5_DIMS && chunks->whole_only; i++) {
+        if (place[i] + chunks->shape[i] > whole[i])
+            return false;
+    }
+    return chunks->n_filters > 0;
+}
+
+be_status be_hdf5_chunk_check(const be_hdf5_chunks *chunks, hid_t dataset, const size_t whole[BE_HDF5_DIMS],
+                              const hsize_t place[BE_HDF5_DIMS], size_t file_size, const char *label, be_error *error)
 {
     unsigned long long first = place[0];
+    bool packed = is_packed(chunks, whole, place);
     hsize_t size;
     if (H5Dget_chunk_storage_size(dataset, place, &size) < 0 || size == 0) /* which libhdf5 reads as zeros: a black picture */
         return be_fail(error, BE_ERROR_FORMAT, "%s: the chunk of picture %llu is not in the file", label, first);
-    if (size > file_size || (chunks->n_filters == 0 && size != chunks->bytes))
+    if (size > file_size || (!packed && size != chunks->bytes))
         return be_fail(error, BE_ERROR_FORMAT, "%s: the chunk of picture %llu cannot have %llu bytes", label, first,
                        (unsigned long long)size);
-    return chunks->n_filters ? check_packed(chunks, dataset, place, size, label, error) : BE_OK;
+    return packed ? check_packed(chunks, dataset, place, size, label, error) : BE_OK;
 }

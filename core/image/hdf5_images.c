@@ -19,7 +19,7 @@ enum { MOST_DEFLATED = 1032 };
 static const size_t most_chunk_bytes = (size_t)1 << 30;
 
 struct be_hdf5_images {
-    hid_t file, dataset, space, memory; /* the last two: where a picture is in the file, and in memory */
+    hid_t file, dataset, space;         /* the last one: where a picture is in the dataset */
     char *name, *label;                 /* the dataset's; and "FILE: DATASET", which sentences begin with */
     size_t file_size;
     size_t shape[BE_HDF5_DIMS];
@@ -107,19 +107,17 @@ static size_t count_chunks(const be_hdf5_images *self)
     return count;
 }
 
-/* A chunk is unpacked whole: those of two neighbouring pictures are to be kept at a time, or each would be unpacked again for
- * every picture in it. What is not packed is read in part where it is too large for that. */
+/* A packed chunk is unpacked whole: those of two neighbouring pictures are to be kept at a time, or each would be unpacked again
+ * for every picture in it. What is not packed is read from the file in part: libhdf5 keeps such a chunk with the length that the
+ * file says, whatever its shape says, and would read past its end. */
 static be_status set_cache(const be_hdf5_images *self, hid_t access, be_error *error)
 {
-    size_t bytes, chunks = count_chunks(self), slots = 100 * chunks + 1;
+    size_t bytes = 0, chunks = count_chunks(self), slots = 100 * chunks + 1;
     const size_t most_slots = 1000003;
-    if (!be_size_multiply(self->chunks.bytes, chunks, &bytes))
-        bytes = SIZE_MAX;
-    if (bytes > most_chunk_bytes && self->chunks.n_filters > 0)
+    if (self->chunks.n_filters > 0 &&
+        (!be_size_multiply(self->chunks.bytes, chunks, &bytes) || bytes > most_chunk_bytes))
         return be_fail(error, BE_ERROR_LIMIT, "%s: the chunks that hold one picture are more than %zu bytes; h5repack -l "
                        "CHUNK=1x%zux%zux3 makes smaller ones", self->label, most_chunk_bytes, self->shape[1], self->shape[2]);
-    if (bytes > most_chunk_bytes)
-        bytes = 0;
     if (H5Pset_chunk_cache(access, slots < most_slots ? slots : most_slots, 2 * bytes, 1) < 0)
         return be_hdf5_fail(error, self->label, "cannot be read");
     return BE_OK;
@@ -141,12 +139,10 @@ static be_status open_for_reading(be_hdf5_images *self, be_error *error)
     return status;
 }
 
-static be_status make_spaces(be_hdf5_images *self, be_error *error)
+static be_status make_space(be_hdf5_images *self, be_error *error)
 {
-    const hsize_t picture[BE_HDF5_DIMS] = {1, self->shape[1], self->shape[2], 3};
-    if ((self->space = H5Dget_space(self->dataset)) < 0 || (self->memory = H5Screate_simple(BE_HDF5_DIMS, picture, NULL)) < 0)
-        return be_hdf5_fail(error, self->label, "cannot be read");
-    return BE_OK;
+    self->space = H5Dget_space(self->dataset);
+    return self->space >= 0 ? BE_OK : be_hdf5_fail(error, self->label, "cannot be read");
 }
 
 static be_status open_file(be_hdf5_images *self, const char *path, be_error *error)
@@ -202,7 +198,7 @@ static be_status open_images(be_hdf5_images *self, const char *path, const char 
         status = check_size(self, error);
     if (status == BE_OK)
         status = open_for_reading(self, error);
-    return status == BE_OK ? make_spaces(self, error) : status;
+    return status == BE_OK ? make_space(self, error) : status;
 }
 
 be_status be_hdf5_images_open(const char *path, const char *dataset, size_t max_pixels, be_hdf5_images **images, be_error *error)
@@ -212,7 +208,7 @@ be_status be_hdf5_images_open(const char *path, const char *dataset, size_t max_
     if (status != BE_OK)
         return status;
     be_hdf5_images *self = memory;
-    *self = (be_hdf5_images){.file = -1, .dataset = -1, .space = -1, .memory = -1, .sound = SIZE_MAX};
+    *self = (be_hdf5_images){.file = -1, .dataset = -1, .space = -1, .sound = SIZE_MAX};
     H5E_BEGIN_TRY
     {
         status = open_images(self, path, dataset, max_pixels, error);
@@ -231,8 +227,6 @@ void be_hdf5_images_close(be_hdf5_images *self)
         return;
     H5E_BEGIN_TRY
     {
-        if (self->memory >= 0)
-            H5Sclose(self->memory);
         if (self->space >= 0)
             H5Sclose(self->space);
         if (self->dataset >= 0)
@@ -264,7 +258,7 @@ static be_status check_row(const be_hdf5_images *self, hsize_t first, hsize_t y,
     for (hsize_t x = 0; x < self->shape[2]; x += self->chunks.shape[2]) {
         for (hsize_t channel = 0; channel < 3 && status == BE_OK; channel += self->chunks.shape[3]) {
             const hsize_t place[BE_HDF5_DIMS] = {first, y, x, channel};
-            status = be_hdf5_chunk_check(&self->chunks, self->dataset, place, self->file_size, self->label, error);
+            status = be_hdf5_chunk_check(&self->chunks, self->dataset, self->shape, place, self->file_size, self->label, error);
         }
     }
     return status;
@@ -281,10 +275,43 @@ static be_status check_chunks(be_hdf5_images *self, size_t number, be_error *err
     return status;
 }
 
+/* Channels `first` and those behind it of a picture into out [height][width][count]. */
+static be_status read_channels(const be_hdf5_images *self, size_t number, size_t first, size_t count, uint8_t *out, be_error *error)
+{
+    const hsize_t start[BE_HDF5_DIMS] = {number, 0, 0, first}, size[BE_HDF5_DIMS] = {1, self->shape[1], self->shape[2], count};
+    hid_t memory = H5Screate_simple(BE_HDF5_DIMS, size, NULL);
+    be_status status = BE_OK;
+    char what[64];
+    if (memory < 0 || H5Sselect_hyperslab(self->space, H5S_SELECT_SET, start, NULL, size, NULL) < 0 ||
+        H5Dread(self->dataset, H5T_NATIVE_UINT8, memory, self->space, H5P_DEFAULT, out) < 0) {
+        snprintf(what, sizeof what, "picture %zu cannot be read", number);
+        status = be_hdf5_fail(error, self->label, what);
+    }
+    if (memory >= 0)
+        H5Sclose(memory);
+    return status;
+}
+
+/* From chunks that hold `together` channels, each lot on its own: among the others its bytes would be read one by one. */
+static be_status read_lots(const be_hdf5_images *self, size_t number, size_t together, be_image *image, be_error *error)
+{
+    void *memory;
+    size_t pixels = image->width * image->height;
+    be_status status = be_allocate(&memory, pixels, together, "the channels of a picture", error);
+    if (status != BE_OK)
+        return status;
+    for (size_t first = 0; first < 3 && status == BE_OK; first += together) {
+        size_t count = 3 - first < together ? 3 - first : together;
+        status = read_channels(self, number, first, count, memory, error);
+        for (size_t i = 0; i < pixels * count && status == BE_OK; i++)
+            image->rgb[i / count * 3 + first + i % count] = ((const uint8_t *)memory)[i];
+    }
+    free(memory);
+    return status;
+}
+
 static be_status read_picture(be_hdf5_images *self, size_t number, be_image *image, be_error *error)
 {
-    const hsize_t start[BE_HDF5_DIMS] = {number}, count[BE_HDF5_DIMS] = {1, self->shape[1], self->shape[2], 3};
-    char what[64];
     if (number >= self->shape[0])
         return be_fail(error, BE_ERROR_NOT_FOUND, "%s: there is no picture %zu; the last of the %zu is %zu", self->label, number,
                        self->shape[0], self->shape[0] - 1);
@@ -293,12 +320,12 @@ static be_status read_picture(be_hdf5_images *self, size_t number, be_image *ima
         status = be_image_create(self->shape[2], self->shape[1], image, error);
     if (status != BE_OK)
         return status;
-    if (H5Sselect_hyperslab(self->space, H5S_SELECT_SET, start, NULL, count, NULL) >= 0 &&
-        H5Dread(self->dataset, H5T_NATIVE_UINT8, self->memory, self->space, H5P_DEFAULT, image->rgb) >= 0)
-        return BE_OK;
-    snprintf(what, sizeof what, "picture %zu cannot be read", number);
-    status = be_hdf5_fail(error, self->label, what);
-    be_image_free(image);
+    if (self->chunked && self->chunks.n_filters == 0 && self->chunks.shape[3] < 3)
+        status = read_lots(self, number, self->chunks.shape[3], image, error);
+    else
+        status = read_channels(self, number, 0, 3, image->rgb, error);
+    if (status != BE_OK)
+        be_image_free(image);
     return status;
 }
 

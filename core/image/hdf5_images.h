@@ -31,8 +31,8 @@ size_t be_hdf5_images_count(const be_hdf5_images *images);
 /* The name of the dataset that was opened; good until `images` is closed. */
 const char *be_hdf5_images_dataset(const be_hdf5_images *images);
 
-/* Reads picture `number`, counted from 0; *image is a new one. Pictures are cheapest in their order: chunks that hold several are
- * kept until all of these have been read. BE_ERROR_NOT_FOUND past the last one; BE_ERROR_FORMAT when it is damaged or, its chunk
+/* Reads picture `number`, counted from 0; *image is a new one. Pictures are cheapest in their order: packed chunks that hold
+ * several are kept until all of these have been read. BE_ERROR_NOT_FOUND past the last one; BE_ERROR_FORMAT when it is damaged or, its chunk
  * missing in the file, was never written. */
 be_status be_hdf5_images_read(be_hdf5_images *images, size_t number, be_image *image, be_error *error);
 

@@ -7,15 +7,6 @@
 #include "core/files/dtype.h"
 #include "core/files/npy.h"
 
-static be_status allocate_scores(be_import_job *self, size_t count, float **out)
-{
-    void *memory;
-    be_status status = be_allocate(&memory, count, sizeof(float), "scores", self->error);
-    if (status == BE_OK)
-        *out = memory;
-    return status;
-}
-
 /* --- validation ----------------------------------------------------------------------------------- */
 
 /* One correlation a vertex out of an .npy file. */
@@ -45,7 +36,7 @@ static be_status read_validation(be_import_job *self, be_hemisphere hemisphere)
     }
     if (!self->sources[0].from.scores[hemisphere])
         return BE_OK;
-    be_status status = allocate_scores(self, self->n_sources * vertices, &self->validation[hemisphere]);
+    be_status status = be_allocate_floats(&self->validation[hemisphere], self->n_sources * vertices, "scores", self->error);
     for (size_t m = 0; m < self->n_sources && status == BE_OK; m++)
         status = read_scores(self, self->sources[m].from.scores[hemisphere], hemisphere, self->validation[hemisphere] + m * vertices);
     return status;
@@ -77,7 +68,7 @@ static be_status read_ncsnr(be_import_job *self, be_hemisphere hemisphere)
         return status;
     status = be_algonauts_check_length(&self->data, hemisphere, npy.count, path, self->error);
     if (status == BE_OK)
-        status = allocate_scores(self, self->data.n_vertices[hemisphere], &self->ncsnr[hemisphere]);
+        status = be_allocate_floats(&self->ncsnr[hemisphere], self->data.n_vertices[hemisphere], "scores", self->error);
     if (status == BE_OK)
         status = pick_ncsnr(self, &npy, path, hemisphere, self->ncsnr[hemisphere]);
     be_npy_free(&npy);

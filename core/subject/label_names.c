@@ -94,14 +94,27 @@ static be_status read_json(const char *text, size_t size, const char *path, name
     return status;
 }
 
+/* What some editors put before a text in UTF-8. */
+static const char mark[] = "\xef\xbb\xbf";
+
+static bool is_json(const char *text, size_t size)
+{
+    size_t i = 0;
+    while (i < size && memchr(" \t\r\n", text[i], 4))
+        i++;
+    return i < size && text[i] == '{';
+}
+
 static be_status read_text(const char *path, const be_mapped_file *file, be_npy_mapping *names, be_error *error)
 {
-    const char *text = (const char *)file->bytes;
+    size_t skipped = file->size >= sizeof mark - 1 && memcmp(file->bytes, mark, sizeof mark - 1) == 0 ? sizeof mark - 1 : 0;
+    const char *text = (const char *)file->bytes + skipped;
+    size_t size = file->size - skipped;
     be_error why = {.message = ""};
     names_list list = {.to = names, .error = &why};
     if (file->size > LARGEST_FILE)
         return be_fail(error, BE_ERROR_LIMIT, "%s: is longer than %d bytes", path, LARGEST_FILE);
-    be_status status = file->size > 0 && *text == '{' ? read_json(text, file->size, path, &list) : read_lines(text, file->size, &list);
+    be_status status = is_json(text, size) ? read_json(text, size, path, &list) : read_lines(text, size, &list);
     return status == BE_OK ? BE_OK : be_fail(error, status, "%s: %s", path, why.message);
 }
 

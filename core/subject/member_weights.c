@@ -2,64 +2,78 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/base/memory.h"
 
 static const double sharpness = 40;
 
-/* The members of the same layer as member m. */
-static bool same_layer(const be_member_info *members, size_t m, size_t n)
+/* The members' layers, numbered by the order in which they first come. */
+typedef struct layer_list {
+    size_t count, *of;      /* [members]: each one's layer */
+    double *runs, *weight;  /* [count]: how many members it has; what they count together at the vertex at hand */
+} layer_list;
+
+static void free_layers(layer_list *layers)
 {
-    return members[m].tap.layer == members[n].tap.layer;
+    free(layers->of);
+    free(layers->runs);
 }
 
-/* The mean correlation of member m's layer at a vertex, and how many runs the layer has. */
-static double layer_score(const be_member_info *members, size_t n_members, const float *correlations, size_t vertices, size_t vertex,
-                          size_t m, size_t *runs)
+static be_status list_layers(const be_member_info *members, size_t n_members, layer_list *layers, be_error *error)
 {
-    double sum = 0;
-    *runs = 0;
-    for (size_t n = 0; n < n_members; n++) {
-        if (!same_layer(members, m, n))
-            continue;
-        double score = (double)correlations[n * vertices + vertex];
-        sum += isfinite(score) ? score : 0;
-        ++*runs;
+    void *of = NULL, *numbers = NULL;
+    be_status status = be_allocate(&of, n_members, sizeof *layers->of, "an ensemble's layers", error);
+    if (status == BE_OK)
+        status = be_allocate(&numbers, 2 * n_members, sizeof *layers->runs, "an ensemble's layers", error);
+    *layers = (layer_list){.of = of, .runs = numbers, .weight = status == BE_OK ? (double *)numbers + n_members : NULL};
+    for (size_t m = 0; m < n_members && status == BE_OK; m++) {
+        size_t first = 0;
+        while (members[first].tap.layer != members[m].tap.layer)
+            first++;
+        layers->of[m] = first < m ? layers->of[first] : layers->count++;
+        layers->runs[layers->of[m]]++;
     }
-    return sum / (double)*runs;
+    return status;
 }
 
 /* One vertex: each layer counts exp(40 c), shared out among its runs. Subtracting the largest changes nothing but the range. */
-static void weigh_vertex(const be_member_info *members, size_t n_members, const float *correlations, size_t vertices, size_t vertex,
+static void weigh_vertex(const layer_list *layers, size_t n_members, const float *correlations, size_t vertices, size_t vertex,
                          float *weights, size_t stride)
 {
     double largest = -INFINITY, total = 0;
-    size_t runs;
-    for (size_t m = 0; m < n_members; m++)
-        largest = fmax(largest, layer_score(members, n_members, correlations, vertices, vertex, m, &runs));
+    memset(layers->weight, 0, layers->count * sizeof *layers->weight);
     for (size_t m = 0; m < n_members; m++) {
-        double score = layer_score(members, n_members, correlations, vertices, vertex, m, &runs);
-        double weight = exp(sharpness * (score - largest)) / (double)runs;
-        weights[m * stride] = (float)weight;
-        total += weight;
+        double score = (double)correlations[m * vertices + vertex];
+        layers->weight[layers->of[m]] += isfinite(score) ? score : 0;
     }
+    for (size_t l = 0; l < layers->count; l++) {
+        layers->weight[l] /= layers->runs[l];
+        largest = fmax(largest, layers->weight[l]);
+    }
+    for (size_t l = 0; l < layers->count; l++)
+        layers->weight[l] = exp(sharpness * (layers->weight[l] - largest)) / layers->runs[l];
     for (size_t m = 0; m < n_members; m++)
-        weights[m * stride] = (float)((double)weights[m * stride] / total);
+        total += layers->weight[layers->of[m]];
+    for (size_t m = 0; m < n_members; m++)
+        weights[m * stride] = (float)(layers->weight[layers->of[m]] / total);
 }
 
 be_status be_member_weights(const be_member_info *members, size_t n_members, const size_t n_vertices[BE_HEMISPHERES],
                             const float *const correlations[BE_HEMISPHERES], float **weights, be_error *error)
 {
     size_t total = n_vertices[BE_LEFT] + n_vertices[BE_RIGHT];
-    void *memory;
-    be_status status = be_allocate(&memory, n_members * total, sizeof(float), "an ensemble's weights", error);
-    if (status != BE_OK)
-        return status;
-    float *out = memory;
-    for (int h = BE_LEFT; h < BE_HEMISPHERES; h++) {
+    layer_list layers;
+    float *out = NULL;
+    be_status status = list_layers(members, n_members, &layers, error);
+    if (status == BE_OK)
+        status = be_allocate_floats(&out, n_members * total, "an ensemble's weights", error);
+    for (int h = BE_LEFT; h < BE_HEMISPHERES && status == BE_OK; h++) {
         for (size_t v = 0; v < n_vertices[h]; v++)
-            weigh_vertex(members, n_members, correlations[h], n_vertices[h], v, out + (h == BE_LEFT ? 0 : n_vertices[BE_LEFT]) + v, total);
+            weigh_vertex(&layers, n_members, correlations[h], n_vertices[h], v, out + (h == BE_LEFT ? 0 : n_vertices[BE_LEFT]) + v, total);
     }
-    *weights = out;
-    return BE_OK;
+    free_layers(&layers);
+    if (status == BE_OK)
+        *weights = out;
+    return status;
 }

@@ -128,13 +128,26 @@ static be_status fail_several(const walk *self, const char *what)
     return be_fail(self->error, BE_ERROR_ARGUMENT, "%s: %s: %s", self->options->folder, what, list);
 }
 
-/* Keeps the models of the subject, when there is a choice. */
+static void swap(walk *self, size_t a, size_t b)
+{
+    model other = self->models[a];
+    self->models[a] = self->models[b];
+    self->models[b] = other;
+}
+
+/* Puts first what is chosen: the named folder itself, where it is a model, or else the one model of the subject. */
 static be_status choose_model(walk *self)
 {
     size_t subject = 0, kept = 0;
     if (self->n_models == 0)
         return be_fail(self->error, BE_ERROR_NOT_FOUND, "%s: holds no results: no folder enc_<layer> in it or up to %d folders down",
                        self->options->folder, DEEPEST);
+    for (size_t i = 0; i < self->n_models; i++) {
+        if (!*below(self, &self->models[i])) {
+            swap(self, i, 0);
+            return BE_OK;
+        }
+    }
     if (self->n_models == 1)
         return BE_OK;
     qsort(self->models, self->n_models, sizeof(model), by_path);
@@ -144,11 +157,8 @@ static be_status choose_model(walk *self)
     if (known && kept == 0)
         return fail_several(self, "holds several models, none of --data's subject; name the folder of one");
     for (size_t i = 0, to = 0; i < self->n_models && known; i++) {
-        if (be_path_has_subject(below(self, &self->models[i]), subject)) {
-            model other = self->models[to];
-            self->models[to++] = self->models[i];
-            self->models[i] = other;
-        }
+        if (be_path_has_subject(below(self, &self->models[i]), subject))
+            swap(self, i, to++);
     }
     if (known && kept == 1)
         return BE_OK;

@@ -41,8 +41,8 @@ be_status be_roi_set_add(be_roi_set *set, size_t *capacity, const char *name, co
     if (!be_name_is_plain(name))
         return be_fail(error, BE_ERROR_FORMAT, "%s: '%.80s' is no name for a ROI (1 to %d printable bytes, no comma)", path, name,
                        BE_ROI_NAME_SIZE - 1);
-    if (strcmp(name, every_one) == 0)
-        return be_fail(error, BE_ERROR_FORMAT, "%s: '%s' is no name for a ROI: it stands for every one", path, name);
+    if (strcmp(name, every_one) == 0 || strcmp(family, every_one) == 0)
+        return be_fail(error, BE_ERROR_FORMAT, "%s: '%s' is no name for a ROI or family: it stands for every ROI", path, every_one);
     for (size_t i = 0; i < set->count; i++) {
         if (strcmp(set->rois[i].name, name) == 0)
             return be_fail(error, BE_ERROR_FORMAT, "%s: the name %s is there twice", path, name);
@@ -67,6 +67,17 @@ void be_roi_selection_free(be_roi_selection *selection)
         free(selection->groups[i].members);
     free(selection->groups);
     *selection = (be_roi_selection){0};
+}
+
+bool be_roi_is_selected(const be_roi_selection *selection, size_t roi)
+{
+    for (size_t g = 0; g < selection->count; g++) {
+        for (size_t m = 0; m < selection->groups[g].n_members; m++) {
+            if (selection->groups[g].members[m] == roi)
+                return true;
+        }
+    }
+    return false;
 }
 
 /* True for "FBA-2" with stem "FBA": the stem, a hyphen and nothing but digits. */

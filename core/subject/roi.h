@@ -62,5 +62,7 @@ typedef struct be_roi_selection {
  * empty name. On success *selection is to be released with be_roi_selection_free. */
 be_status be_roi_select(const be_roi_set *set, const char *names, be_roi_selection *selection, be_error *error);
 void be_roi_selection_free(be_roi_selection *selection);
+/* Whether a group has the ROI, by its place in the set, as a member. */
+bool be_roi_is_selected(const be_roi_selection *selection, size_t roi);
 
 #endif

@@ -8,32 +8,25 @@
 
 static be_status read_rois(be_opening *self)
 {
-    be_subject_info *info = &self->subject->info;
+    be_roi_set *set = &self->subject->info.rois;
     const cJSON *list = cJSON_GetObjectItemCaseSensitive(self->root, "rois"), *item;
-    void *memory;
-    int count = cJSON_IsArray(list) ? cJSON_GetArraySize(list) : -1;
-    if (count < 0 || count > BE_MOST_ROIS)
+    size_t capacity = 0;
+    be_status status = BE_OK;
+    if (!cJSON_IsArray(list))
         return be_opening_fail(self, "rois", "list of ROIs");
-    be_status status = be_allocate(&memory, (size_t)count + 1, sizeof(be_roi), "a list of ROIs", self->error);
-    if (status != BE_OK)
-        return status;
-    info->rois = (be_roi_set){(size_t)count + 1, memory};
-    be_roi *roi = info->rois.rois;
     cJSON_ArrayForEach(item, list) {
         const char *name = "", *family = "";
         status = be_opening_text(self, item, "name", &name);
         if (status == BE_OK)
             status = be_opening_text(self, item, "family", &family);
-        if (status == BE_OK && !(be_name_is_plain(name) && be_name_is_plain(family)))
-            status = be_opening_fail(self, "rois", "list with names of 1 to 63 printable bytes");
+        if (status == BE_OK && !be_name_is_plain(family))
+            status = be_opening_fail(self, "family", "name of 1 to 63 printable bytes");
+        if (status == BE_OK)
+            status = be_roi_set_add(set, &capacity, name, family, self->path, self->error);
         if (status != BE_OK)
             return status;
-        snprintf(roi->name, sizeof roi->name, "%s", name);
-        snprintf(roi->family, sizeof roi->family, "%s", family);
-        roi++;
     }
-    snprintf(roi->name, sizeof roi->name, "rest");
-    return BE_OK;
+    return be_roi_set_add(set, &capacity, "rest", "", self->path, self->error);
 }
 
 /* The tensor stem + "lh" or "rh", of the given dtype and dimensions. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/base/memory.h"
+#include "core/base/utf8.h"
 #include "core/subject/subject_format.h"
 
 enum { LARGEST_SIZE = 1 << 20 };
@@ -73,6 +74,15 @@ static be_status parse_metadata(be_opening *self)
     return status;
 }
 
+/* These texts stand in headers and on terminals as they are. */
+static be_status copy_line(char **out, const char *text, be_error *error)
+{
+    be_status status = be_copy_text(out, text, error);
+    if (status == BE_OK)
+        be_make_printable(*out);
+    return status;
+}
+
 static be_status read_identity(be_opening *self)
 {
     be_subject_info *info = &self->subject->info;
@@ -92,10 +102,10 @@ static be_status read_identity(be_opening *self)
     if (status != BE_OK)
         return status;
     snprintf(info->name, sizeof info->name, "%s", name);
-    status = be_copy_text(&info->units, units, self->error);
+    status = copy_line(&info->units, units, self->error);
     if (status == BE_OK)
-        status = be_copy_text(&info->training_set, training_set, self->error);
-    return status == BE_OK ? be_copy_text(&info->unverified, unverified, self->error) : status;
+        status = copy_line(&info->training_set, training_set, self->error);
+    return status == BE_OK ? copy_line(&info->unverified, unverified, self->error) : status;
 }
 
 static be_status read_image_size(be_opening *self)

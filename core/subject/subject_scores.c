@@ -12,7 +12,6 @@ static be_status read_scores(be_opening *self, const char *stem, be_hemisphere h
     size_t count = rows * self->subject->info.n_vertices[hemisphere];
     const be_tensor *tensor;
     char name[32];
-    void *memory;
     snprintf(name, sizeof name, "%s%s", stem, be_hemisphere_name(hemisphere));
     tensor = be_tensor_file_find(self->file, name);
     if (!tensor)
@@ -20,11 +19,8 @@ static be_status read_scores(be_opening *self, const char *stem, be_hemisphere h
     if (tensor->dtype != BE_DTYPE_F32 || tensor->count != count)
         return be_fail(self->error, BE_ERROR_FORMAT, "%s: tensor '%s' is not float32 [%zu][%zu]", self->path, name, rows,
                        self->subject->info.n_vertices[hemisphere]);
-    be_status status = be_allocate(&memory, count, sizeof(float), "scores", self->error);
-    if (status != BE_OK)
-        return status;
-    *out = memory;
-    return be_tensor_file_read_f32(self->file, tensor, memory, self->error);
+    be_status status = be_allocate_floats(out, count, "scores", self->error);
+    return status == BE_OK ? be_tensor_file_read_f32(self->file, tensor, *out, self->error) : status;
 }
 
 be_status be_opening_read_scores(be_opening *self)

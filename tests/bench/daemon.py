@@ -5,18 +5,13 @@ the load. Nothing else should run on the machine meanwhile.
 """
 import argparse
 import json
-import os
 import statistics
-import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests/http"))
-os.environ.setdefault("BRAINENC", str(ROOT / "build/plain/brainenc"))
-os.environ.setdefault("BRAINENCD", str(ROOT / "build/plain/brainencd"))
+import common
 
 from load import (ask_again_and_again, at_rest, clients, ever_new, idle_and_slow, library_rate, overheads, percentile,  # noqa: E402
                   saturated)
@@ -25,7 +20,7 @@ from support import Daemon  # noqa: E402
 
 class Bench:
     def __init__(self, model, requests):
-        self.backbone = next(model.glob("dinov2_*_pretrain.pth"))
+        self.backbone = common.backbone(model)
         self.subject, self.picture = model / "subj01.safetensors", model / "picture.png"
         self.body, self.requests = self.picture.read_bytes(), requests
         self.work = Path(tempfile.mkdtemp(prefix="brainencd-bench-"))

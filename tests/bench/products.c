@@ -1,84 +1,20 @@
 /* Matrix products and attention at the shapes of a ViT-B/14: GFLOP/s of one thread, as parts of the peak measured register to
  * register and as multiples of float32 (cblas_sgemm) at the same shape in the same run. Best of several rounds, in turn.
  *
- *   products [ISA] [ROWS ...]       default: the best instruction set, 128 256 481 rows
+ *   products [--json] [ISA] [ROWS ...]       default: the best instruction set, 128 256 481 rows
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 #include "core/base/clock.h"
-#include "core/base/memory.h"
 #include "core/compute/attention.h"
 #include "core/compute/matrix.h"
+#include "core/compute/peak.h"
 #include "core/compute/product.h"
+#include "tests/bench/operands.h"
 
-enum { ROUNDS = 15, MOST_ROWS = 4096, MOST_WIDTH = 3072, PEAK_STEPS = 20000, PEAK_SUMS = 24 };
-
-static void stop(const char *sentence)
-{
-    fprintf(stderr, "%s\n", sentence);
-    exit(1);
-}
-
-/* --- peaks -------------------------------------------------------------------------------------------------------- */
-
-#if defined(__x86_64__)
-/* Each returns the floating-point operations it did. */
-__attribute__((target("avx512f,avx512bf16"), noinline)) static double run_pairs(void)
-{
-    __m512 sums[PEAK_SUMS];
-    __m512i ones = _mm512_set1_epi32(0x3f803f80);
-    for (int i = 0; i < PEAK_SUMS; i++)
-        sums[i] = _mm512_setzero_ps();
-    for (int step = 0; step < PEAK_STEPS; step++) {
-#pragma GCC unroll 24
-        for (int i = 0; i < PEAK_SUMS; i++)
-            sums[i] = _mm512_dpbf16_ps(sums[i], (__m512bh)ones, (__m512bh)ones);
-        __asm__ volatile("" : "+v"(ones));
-    }
-    for (int i = 1; i < PEAK_SUMS; i++)
-        sums[0] = _mm512_add_ps(sums[0], sums[i]);
-    __asm__ volatile("" ::"v"(sums[0]));
-    return 64.0 * PEAK_SUMS * PEAK_STEPS;
-}
-
-static double run_amx(void)
-{
-    unsigned char tiles[64] __attribute__((aligned(64))) = {1};
-    for (int i = 0; i < 8; i++)
-        tiles[16 + 2 * i] = 64, tiles[48 + i] = 16;
-    __asm__ volatile("ldtilecfg %0" ::"m"(tiles));
-    for (int step = 0; step < PEAK_STEPS; step++) {
-        __asm__ volatile("tdpbf16ps %tmm6, %tmm4, %tmm0\n\t"
-                         "tdpbf16ps %tmm7, %tmm4, %tmm1\n\t"
-                         "tdpbf16ps %tmm6, %tmm5, %tmm2\n\t"
-                         "tdpbf16ps %tmm7, %tmm5, %tmm3");
-    }
-    __asm__ volatile("tilerelease");
-    return 4.0 * 2 * 16 * 16 * 32 * PEAK_STEPS;
-}
-#endif
-
-/* GFLOP/s, 0 where there is no instruction for it. */
-static double measure_peak(const be_isa *isa)
-{
-    double best = 0;
-#if defined(__x86_64__)
-    double (*run)(void) = strcmp(isa->name, "amx") == 0 ? run_amx : strcmp(isa->name, "avx512bf16") == 0 ? run_pairs : NULL;
-    for (int round = 0; run && round < ROUNDS; round++) {
-        double start = be_clock(), rate = run() / (be_clock() - start) * 1e-9;
-        best = rate > best ? rate : best;
-    }
-#else
-    (void)isa;
-#endif
-    return best;
-}
+enum { ROUNDS = 15, MOST_ROWS = 4096, MOST_WIDTH = 3072 };
 
 /* --- products ----------------------------------------------------------------------------------------------------- */
 
@@ -86,23 +22,9 @@ typedef struct bench {
     const be_isa *isa;
     be_arena scratch, packed;
     float *in, *weight, *bias, *out, *wide_out;
-    double peak;
+    double peak[3]; /* [precision], GFLOP/s */
+    bool json, begun;
 } bench;
-
-static float *make_values(size_t count)
-{
-    void *memory;
-    be_error error;
-    if (be_allocate_aligned(&memory, count, sizeof(float), "values", &error) != BE_OK)
-        stop(error.message);
-    float *values = memory;
-    uint32_t state = 1;
-    for (size_t i = 0; i < count; i++) {
-        state = state * 1664525u + 1013904223u;
-        values[i] = (float)(state >> 8) / 8388608.0f - 1.0f;
-    }
-    return values;
-}
 
 typedef struct shape {
     size_t columns, inner;
@@ -153,11 +75,15 @@ static void measure(bench *it, const shape *of, size_t rows, be_precision precis
         seconds = time_product(it, of, &weight, rows);
         product = seconds < product ? seconds : product;
     }
-    printf("  %4zu x %4zu x %4zu %-22s %-7s %8.1f GFLOP/s", rows, of->columns, of->inner, of->name, be_precision_name(precision),
-           flops / product);
-    if (it->peak > 0)
-        printf(" %5.1f %% of peak", (precision == BE_PRECISION_BF16X3 ? 3 : 1) * flops / product / it->peak * 100);
-    printf(" %6.2f x sgemm (%.1f)\n", sgemm / product, flops / sgemm);
+    double peak = it->peak[precision], part = 100 * (precision == BE_PRECISION_BF16X3 ? 3 : 1) * flops / product / peak;
+    if (it->json)
+        printf("%s{\"name\":\"%s\",\"rows\":%zu,\"columns\":%zu,\"inner\":%zu,\"precision\":\"%s\",\"gflop_s\":%.2f,"
+               "\"peak_percent\":%.2f,\"sgemm_gflop_s\":%.2f}", it->begun ? "," : "", of->name, rows, of->columns, of->inner,
+               be_precision_name(precision), flops / product, part, flops / sgemm);
+    else
+        printf("  %4zu x %4zu x %4zu %-22s %-7s %8.1f GFLOP/s %5.1f %% of peak %6.2f x sgemm (%.1f)\n", rows, of->columns, of->inner,
+               of->name, be_precision_name(precision), flops / product, part, sgemm / product, flops / sgemm);
+    it->begun = true;
 }
 
 /* --- attention ---------------------------------------------------------------------------------------------------- */
@@ -166,7 +92,7 @@ enum { TOKENS = 962, HEADS = 12, HEAD_WIDTH = 64, WIDTH = HEADS * HEAD_WIDTH };
 
 static double time_attention(bench *it, be_precision precision)
 {
-    be_team team = {.kernels = it->isa->kernels, .isa = it->isa, .scratch = &it->scratch};
+    be_team team = {.isa = it->isa, .scratch = &it->scratch};
     be_attention attention = {
         .q = it->in, .k = it->in + WIDTH, .v = it->in + 2 * WIDTH, .out = it->out, .q_stride = 3 * WIDTH, .k_stride = 3 * WIDTH,
         .v_stride = 3 * WIDTH, .out_stride = WIDTH, .queries = TOKENS, .tokens = TOKENS, .heads = HEADS,
@@ -186,10 +112,16 @@ static void measure_attention(bench *it)
             best[precision] = seconds < best[precision] ? seconds : best[precision];
         }
     }
-    for (int precision = 0; precision < 3; precision++)
-        printf("  attention, %d tokens, %d heads of %d              %-7s %8.1f GFLOP/s %6.2f x f32, %.2f ms\n", TOKENS, HEADS,
-               HEAD_WIDTH, be_precision_name((be_precision)precision), flops / best[precision], best[0] / best[precision],
-               best[precision] * 1e3);
+    for (int precision = 0; precision < 3; precision++) {
+        const char *name = be_precision_name((be_precision)precision);
+        if (it->json)
+            printf(",{\"name\":\"attention\",\"tokens\":%d,\"heads\":%d,\"head_width\":%d,\"precision\":\"%s\",\"gflop_s\":%.2f,"
+                   "\"peak_percent\":%.2f}", TOKENS, HEADS, HEAD_WIDTH, name, flops / best[precision],
+                   100 * (precision == BE_PRECISION_BF16X3 ? 3 : 1) * flops / best[precision] / it->peak[precision]);
+        else
+            printf("  attention, %d tokens, %d heads of %d              %-7s %8.1f GFLOP/s %6.2f x f32, %.2f ms\n", TOKENS, HEADS,
+                   HEAD_WIDTH, name, flops / best[precision], best[0] / best[precision], best[precision] * 1e3);
+    }
 }
 
 /* ------------------------------------------------------------------------------------------------------------------ */
@@ -199,39 +131,57 @@ static void prepare(bench *it, const char *isa)
     be_error error;
     size_t widest = (size_t)MOST_WIDTH * 768, bytes, floats;
     if (be_isa_select(isa, &it->isa, &error) != BE_OK)
-        stop(error.message);
+        bench_stop(error.message);
     be_matrix_bytes(BE_PRECISION_BF16X3, MOST_WIDTH, 768, &bytes);
     floats = 2 * be_activations_floats(BE_PRECISION_BF16X3, MOST_ROWS, MOST_WIDTH) +
              be_matrix_scratch(MOST_ROWS);
     if (be_arena_create(&it->packed, bytes, "weights", &error) != BE_OK ||
         be_arena_create(&it->scratch, floats * sizeof(float), "scratch", &error) != BE_OK)
-        stop(error.message);
-    it->in = make_values((size_t)MOST_ROWS * MOST_WIDTH), it->out = make_values((size_t)MOST_ROWS * MOST_WIDTH);
-    it->wide_out = make_values((size_t)MOST_ROWS * MOST_WIDTH);
-    it->weight = make_values(widest), it->bias = make_values(MOST_WIDTH);
-    be_product_use_one_thread();
-    it->peak = measure_peak(it->isa);
+        bench_stop(error.message);
+    it->in = bench_values((size_t)MOST_ROWS * MOST_WIDTH, 1), it->out = bench_values((size_t)MOST_ROWS * MOST_WIDTH, 1);
+    it->wide_out = bench_values((size_t)MOST_ROWS * MOST_WIDTH, 1);
+    it->weight = bench_values(widest, 1), it->bias = bench_values(MOST_WIDTH, 1);
+    for (int precision = 0; precision < 3; precision++)
+        it->peak[precision] = bench_peak(it->isa, (be_precision)precision);
+}
+
+static void measure_rows(bench *it, size_t rows)
+{
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        for (int precision = 0; precision < 3; precision++)
+            measure(it, &shapes[s], rows, (be_precision)precision);
+    }
+}
+
+static void print_heading(const bench *it)
+{
+    const char *f32 = be_peak_instructions(it->isa, BE_PRECISION_F32), *bf16 = be_peak_instructions(it->isa, BE_PRECISION_BF16);
+    if (it->json)
+        printf("{\"isa\":\"%s\",\"threads\":1,\"peak\":{\"f32\":{\"gflop_s\":%.2f,\"instructions\":\"%s\"},"
+               "\"bf16\":{\"gflop_s\":%.2f,\"instructions\":\"%s\"}},\"products\":[", it->isa->name, it->peak[BE_PRECISION_F32], f32,
+               it->peak[BE_PRECISION_BF16], bf16);
+    else
+        printf("%s, one thread, peak of f32 %.1f GFLOP/s (%s), of bf16 %.1f GFLOP/s (%s)\n", it->isa->name,
+               it->peak[BE_PRECISION_F32], f32, it->peak[BE_PRECISION_BF16], bf16);
 }
 
 int main(int count, char **arguments)
 {
     static const size_t usual[] = {128, 256, 481};
     bench it = {0};
+    if (count > 1 && strcmp(arguments[1], "--json") == 0)
+        it.json = true, count--, arguments++;
     prepare(&it, count > 1 ? arguments[1] : "auto");
-    printf("%s, one thread", it.isa->name);
-    if (it.peak > 0)
-        printf(", peak of bfloat16 %.1f GFLOP/s", it.peak);
-    puts("");
+    print_heading(&it);
     for (int i = 0; i < (count > 2 ? count - 2 : 3); i++) {
         size_t rows = count > 2 ? (size_t)strtoul(arguments[i + 2], NULL, 10) : usual[i];
         if (rows < 1 || rows > MOST_ROWS)
-            stop("ROWS: from 1 to 4096");
-        for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
-            measure(&it, &shapes[s], rows, BE_PRECISION_BF16);
-            measure(&it, &shapes[s], rows, BE_PRECISION_BF16X3);
-        }
+            bench_stop("ROWS: from 1 to 4096");
+        measure_rows(&it, rows);
     }
     measure_attention(&it);
+    if (it.json)
+        puts("]}");
     free(it.in), free(it.out), free(it.wide_out), free(it.weight), free(it.bias);
     be_arena_destroy(&it.scratch), be_arena_destroy(&it.packed);
     return 0;

@@ -57,11 +57,13 @@ def test_a_server_that_goes_away_and_comes_back(demo_daemon, demo_model, small, 
     assert (tmp_path / "out.npy").read_bytes() == (tmp_path / "here.npy").read_bytes()
 
 
-def test_weights_that_change_while_a_run_goes_on(demo_daemon, small, tmp_path):
+@pytest.mark.parametrize("key, value, word", [("weights", "0" * 64, "weights"), ("backbone_weights", "0" * 64, "backbone"),
+                                              ("precision", "bf16", "precision")])
+def test_a_model_that_changes_while_a_run_goes_on(demo_daemon, small, tmp_path, key, value, word):
     count = iter(range(1000))
 
     def reloaded(answer):
-        return set_value(("model", "weights"), "0" * 64)(answer) if next(count) >= 9 else answer
+        return set_value(("model", key), value)(answer) if next(count) >= 9 else answer
     with Fake(demo_daemon, on("/predict", reloaded)) as fake:
         result = TOOL.run("predict", *small, "--fit", "native", "--server", fake.address, "-o", tmp_path / "out.npy", code=SYSTEM)
-        assert "weights of subj01 have changed" in result.lines[-1] and not (tmp_path / "out.npy").exists()
+        assert f"the {word} of subj01 changed" in result.lines[-1] and not (tmp_path / "out.npy").exists()

@@ -163,6 +163,16 @@ def test_an_ensemble_is_the_authors_results_tree(tool, tmp_path):
     assert not np.array_equal(first, second)
 
 
+def test_vertices_of_each_hemisphere(tool, tmp_path):
+    for number in (100, 2345):
+        tool.run("demo", "--vertices", number, "-o", tmp_path / "demo")
+        tensors, _ = read_safetensors(tmp_path / "demo/subj01.safetensors")
+        assert [tensors[f"members.0.{side}_embed.0.weight"].shape for side in ("lh", "rh")] == [(number, 128)] * 2
+        masks = tmp_path / "demo/algonauts/subj01/roi_masks"
+        assert len(np.load(masks / "rh.floc-faces_challenge_space.npy")) == np.load(
+            masks / "rh.all-vertices_fsaverage_space.npy").sum() == number
+
+
 def test_a_query_for_each_vertex(tool, tmp_path):
     folder = tmp_path / "demo"
     tool.run("demo", "-o", folder, "--readout", "voxels")
@@ -173,6 +183,7 @@ def test_a_query_for_each_vertex(tool, tmp_path):
 @pytest.mark.parametrize("options, named", [
     (["--readout", "hemis"], "--readout"), (["--layers", "3,1"], "--layers"), (["--layers", "1,,3"], "layers"),
     (["--layers", "1,5"], "--layers"), (["--runs", "0"], "runs"), (["--layers", ""], "layers"),
+    (["--vertices", "99"], "--vertices"), (["--vertices", "163843"], "--vertices"),
 ])
 def test_what_a_demo_cannot_be(tool, tmp_path, options, named):
     assert named in tool.refuses(USAGE, "demo", "-o", tmp_path / "demo", *options)

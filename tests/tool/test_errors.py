@@ -271,15 +271,44 @@ def test_bench_measures_a_demo(tool, demo):
         assert part["bare_ms"] > 0 and part["ratio"] > 0
 
 
+STAGES = ["embed", "project", "attend", "feed_forward", "features", "encode", "read_out"]
+
+
+@pytest.mark.parametrize("precision", ["f32", "bf16", "bf16x3"])
+def test_bench_compares_each_stage_with_the_peak(tool, demo, precision):
+    answer = tool.run("bench", "--demo", demo, "--rounds", "1", "--json", "--threads", "1", "--precision", precision).json()
+    rows, peak = {row["name"]: row for row in answer["rows"]}, answer["peak"]
+    assert list(rows) == ["load", "decode", *STAGES, "answer", "whole", "stream"]
+    assert peak["reading_gb_s"] > 0 and (precision != "f32" or peak["f32"] == peak["precision"])
+    assert sum(rows[name].get("gflop", 0) for name in STAGES) == pytest.approx(answer["gflop"], abs=0.002)
+    assert rows["whole"]["gflop"] == rows["stream"]["gflop"] == pytest.approx(answer["gflop"], abs=0.001)
+    for name, row in rows.items():
+        seconds = 1e-3 * row["ms"]
+        assert seconds > 0
+        if "gflop" in row:
+            assert row["gflop_s"] == pytest.approx(row["gflop"] / seconds, rel=0.02, abs=0.02)
+        if "bytes" in row:
+            assert row["gb_s"] == pytest.approx(1e-9 * row["bytes"] / seconds, rel=0.02, abs=0.002)
+        assert ("peak_percent" in row) == (name not in ("decode", "answer"))
+    times = 3 if precision == "bf16x3" else 1
+    for name in ("project", "attend", "feed_forward"):
+        assert rows[name]["peak_percent"] == pytest.approx(100 * times * rows[name]["gflop_s"] / peak["precision"]["gflop_s"], rel=0.03)
+    readout = 2100 * (128 + 1) * 4  # 1,000 + 1,100 vertices, each with 128 weights and a bias
+    assert rows["read_out"]["bytes"] == pytest.approx(readout, rel=0.02)
+    assert rows["read_out"]["peak_percent"] == pytest.approx(100 * rows["read_out"]["gb_s"] / peak["reading_gb_s"], rel=0.05)
+    assert rows["answer"]["bytes"] > 2 * 2100  # a number and a comma a vertex
+
+
+
 def operations(cells, subjects):
     """Of one image's matrix products with the golden backbone: width 96, 4 blocks, feed-forward part of 384, patches of 14
     pixels; `subjects` gives each one's layer, queries and width of the feed-forward part."""
-    width, tokens, layers = 96, cells + 1, {layer for layer, *_ in subjects}
+    width, tokens, deepest = 96, cells + 1, 4 - min(layer for layer, *_ in subjects)
     block = tokens * 4 * width**2 + 2 * tokens**2 * width + tokens * 2 * width * 384
     encoders = [cells * 2 * width**2 + 2 * queries * cells * width + queries * (width**2 + 2 * width * hidden)
                 for _, queries, hidden in subjects]
-    embedding, features = cells * width * 3 * 14**2, len(layers) * cells * width**2
-    return 2 * (embedding + (4 - min(layers)) * block + features + sum(encoders))
+    embedding, features = cells * width * 3 * 14**2, cells * width**2  # of the deepest layer; the others' are in their blocks
+    return 2 * (embedding + deepest * block + features + sum(encoders))
 
 
 def test_bench_counts_the_products_of_every_subject(tool, subject, tmp_path):
@@ -302,3 +331,4 @@ def test_bench_refuses_what_is_missing(tool, demo, tmp_path):
     assert "--demo" in tool.refuses(USAGE, "bench")
     assert "--rounds" in tool.refuses(USAGE, "bench", "--demo", demo, "--rounds", "0")
     assert str(tmp_path) in tool.refuses(MISSING, "bench", "--demo", tmp_path)
+    assert "'bf17'" in tool.refuses(USAGE, "bench", "--demo", demo, "--against", demo, "--against-precision", "bf17")

@@ -1,7 +1,9 @@
 """Pictures in bulk: HDF5 files as h5py and others write them, and such as are no good."""
+import ctypes
 import json
 import os
 import random
+import struct
 import zlib
 
 import h5py
@@ -71,7 +73,7 @@ def test_predictions_are_the_golden_ones(tool, model, both, tmp_path, layout, li
     assert about["rows"] == [f"{path}[0]", f"{path}[1]"]
 
 
-@pytest.mark.parametrize("shape", [(1, 28, 28, 3), (3, 28, 28, 3), (4, 9, 11, 1), (7, 28, 28, 3)])
+@pytest.mark.parametrize("shape", [(1, 28, 28, 3), (3, 28, 28, 3), (4, 9, 11, 1), (2, 28, 9, 2), (7, 28, 28, 3)])
 @pytest.mark.parametrize("compression", [None, "gzip"])  # which leaves noise as it is, for it cannot be packed
 def test_files_of_both_kinds_give_the_same_rows_in_the_order_asked(tool, small, tmp_path, shape, compression):
     pixels = noise(7)
@@ -262,6 +264,34 @@ def test_a_wrong_checksum_is_found(tool, small, tmp_path):
     assert "picture 1" in sentence and "letcher32" in sentence
 
 
+def write_filterless_edges(path, pixels):
+    """Packed chunks of 20 x 20, except those past the edges, which libhdf5 neither packs nor unpacks; h5py cannot ask for that."""
+    library = ctypes.CDLL("libhdf5_serial.so.103")
+    with h5py.File(path, "w", libver="latest") as file:
+        space, how = h5py.h5s.create_simple(pixels.shape), h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        how.set_chunk((1, 20, 20, 3))
+        how.set_deflate(4)
+        assert library.H5Pset_chunk_opts(ctypes.c_int64(how.id), ctypes.c_uint(2)) >= 0
+        h5py.Dataset(h5py.h5d.create(file.id, b"imgBrick", h5py.h5t.STD_U8LE, space, how))[...] = pixels
+    return path
+
+
+def test_chunks_at_the_edges_may_be_left_unpacked(tool, small, tmp_path):
+    pixels = noise(2)
+    got, _ = predict(tool, tmp_path, small, write_filterless_edges(tmp_path / "it.h5", pixels))
+    rows, _ = predict(tool, tmp_path, small, *write_png(tmp_path / "files", pixels))
+    assert got.tobytes() == rows.tobytes()
+
+
+def test_a_packed_chunk_where_none_is_unpacked_is_refused(tool, small, tmp_path):
+    """Taken as it is it would be read past its end."""
+    path = write_filterless_edges(tmp_path / "it.h5", noise(2))
+    with h5py.File(path, "a", libver="latest") as file:
+        file["imgBrick"].id.write_direct_chunk((1, 20, 0, 0), zlib.compress(bytes(1200)))
+    sentence = tool.refuses(DATA, "predict", path, *small)
+    assert sentence.startswith(f"brainenc: {path}: imgBrick: ") and "picture 1" in sentence
+
+
 def damaged(path):
     """libhdf5 leaves memory behind where it fails; nothing else may."""
     (path.parent / "leaks").write_text("leak:libhdf5\n")
@@ -275,6 +305,18 @@ def test_a_file_cut_off_anywhere_is_refused(tool, small, tmp_path, layout):
     for size in [0, 1, 8, 50, 95, 96, *range(100, len(data), len(data) // (3 if SANITIZER else 9)), len(data) - 1]:
         path.write_bytes(data[:size])
         assert str(path) in tool.refuses(DATA, "predict", path, *small, env=damaged(path))
+
+
+def test_chunks_that_are_said_to_be_larger_than_they_are(tool, small, tmp_path):
+    """Their shape is a message of the file, their length an entry of its index: in memory nothing lies behind the latter."""
+    shape, path = (1, 20, 28, 3), tmp_path / "it.h5"
+    write(path, noise(3), chunks=shape, libver="earliest")
+    good, words = path.read_bytes(), struct.pack("<4I", *shape)
+    assert good.count(words) == 1
+    for changed in ((3, 20, 28, 3), (1, 28, 28, 3), (1, 20, 100, 3), (1, 20, 28, 7)):
+        path.write_bytes(good.replace(words, struct.pack("<4I", *changed)))
+        result = tool.run("predict", path, *small, code=(DONE, DATA), env=damaged(path))
+        assert result.code == DONE or str(path) in result.lines[-1]
 
 
 MUTATIONS = 20 if SANITIZER else 100

@@ -1,4 +1,5 @@
 """brainenc import --parcellation and --ncsnr: what a lab brings along, a number a vertex of the subject or of the whole surface."""
+import codecs
 import json
 
 import numpy as np
@@ -108,8 +109,11 @@ def test_the_same_with_names_in_other_forms(tool, parcels, output, tmp_path):
     import_subject(tool, output, *parcels)
     want = output.read_bytes()
     np.save(tmp_path / "names.npy", np.array(NAMES, dtype=object))
-    (tmp_path / "names.txt").write_bytes(b"\r\n".join(NAMES.get(line, "").encode() for line in range(1, 10 * PARCELS + 1)))
-    for name in ("names.npy", "names.txt"):
+    lines = b"\r\n".join(NAMES.get(line, "").encode() for line in range(1, 10 * PARCELS + 1))
+    (tmp_path / "names.txt").write_bytes(lines)
+    (tmp_path / "marked.txt").write_bytes(codecs.BOM_UTF8 + lines)
+    (tmp_path / "marked.json").write_bytes(codecs.BOM_UTF8 + b"\r\n " + json.dumps(NAMES).encode())
+    for name in ("names.npy", "names.txt", "marked.txt", "marked.json"):
         import_subject(tool, output, *parcels[:3], tmp_path / name)
         assert output.read_bytes() == want
 
@@ -167,7 +171,7 @@ BAD_NAMES = [
     (b"", "names no label above 0"), (b"{}", "names no label above 0"), (b'{"0": "Unknown", "-3": "x"}', "names no label above 0"),
     (b'{"ten": "V1"}', "'ten'"), (b'{"10": 5}', "'10'"), (b'{"1.5": "V1"}', "'1.5'"), (b'{"": "V1"}', "''"), (b'{" 1": "V1"}', "' 1'"),
     (b'{"99999999999999999999": "V1"}', "'99999999999999999999'"), (b'{"10": "a", "010": "b"}', "label 10 is there twice"),
-    (b'{"10": "all"}', "'all' is no name for a ROI"), (b'{"10": "a,b"}', "'a,b' is no name"), (b'{"10": "' + b"x" * 64 + b'"}', "is no name"), (b'{"10": "a"', "is no JSON object"),
+    (b'{"10": "all"}', "'all' is no name for a ROI or family"), (b'{"10": "a,b"}', "'a,b' is no name"), (b'{"10": "' + b"x" * 64 + b'"}', "is no name"), (b'{"10": "a"', "is no JSON object"),
     (b"{" * 3000, "is no JSON object"), (b"\x93NUMPY", "names"), (b"V1\0\n", "line 1 holds a 0 byte"), (b"V1\x07\n", "is no name"),
     (b"\n".join(b"%d" % i for i in range(3000)), "more than 1000 regions"), (b"x" * (1 << 20) + b"y", "longer than"),
 ]
@@ -205,6 +209,10 @@ def test_wrong_command_lines_are_refused(tool, parcels, output, tmp_path):
         refuse(tool, USAGE, output, *options)
     assert "nowhere" in refuse(tool, MISSING, output, "--parcellation", f"{one},{tmp_path}/nowhere", *parcels[2:])
     assert "nowhere" in refuse(tool, MISSING, output, *parcels[:3], tmp_path / "nowhere")
+
+
+def test_no_family_can_be_all(tool, parcels, output):
+    assert "'all'" in refuse(tool, DATA, output, *parcels, "--parcellation-family", "all")
 
 
 # --- the noise ceiling --------------------------------------------------------------------------

@@ -31,7 +31,6 @@ void open_workspace(workspace *it, const be_backbone *backbone, const char *isa,
     *it = (workspace){.team = {.scratch = &it->scratch}};
     be_product_use_one_thread();
     assert_ok(be_isa_select(isa, &it->team.isa, &error), &error);
-    it->team.kernels = it->team.isa->kernels;
     be_backbone_grid(backbone, image->width, image->height, &it->rows, &it->columns);
     size_t cells = it->rows * it->columns;
     assert_ok(be_arena_create(&it->arena, be_backbone_arena_bytes(backbone, cells), "an arena", &error), &error);

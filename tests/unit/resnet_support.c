@@ -21,7 +21,7 @@ void make_crew(crew *it, size_t threads, const be_backbone *backbone, size_t tok
     be_error error;
     *it = (crew){.team = {.worker = threads ? 0 : 1}};
     it->team.scratch = it->scratch;
-    assert_ok(be_kernels_select(NULL, &it->team.kernels, &error), &error);
+    assert_ok(be_isa_select(NULL, &it->team.isa, &error), &error);
     if (threads)
         assert_ok(be_pool_create(threads, &it->team.pool, &error), &error);
     assert_ok(be_arena_create(&it->arena, be_backbone_arena_bytes(backbone, tokens), "an arena", &error), &error);

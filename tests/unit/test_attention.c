@@ -29,7 +29,7 @@ static void attend(const be_isa *isa, be_precision precision, const attention_si
     be_error error;
     be_arena scratch[MOST_THREADS];
     size_t width = size->heads * size->head_width, floats = be_attention_room(precision, size->tokens, size->head_width);
-    be_team team = {.kernels = isa->kernels, .isa = isa, .worker = threads ? 0 : 1, .scratch = scratch};
+    be_team team = {.isa = isa, .worker = threads ? 0 : 1, .scratch = scratch};
     if (threads)
         assert_ok(be_pool_create(threads, &team.pool, &error), &error);
     for (size_t i = 0; i < MOST_THREADS; i++) {

@@ -119,9 +119,9 @@ static void check_bare_convolution(const char *file, const char *model, const fl
 {
     enum { STEM = 8, WEIGHTS = STEM * 3 * 49 };
     static const double ones[STEM] = {1, 1, 1, 1, 1, 1, 1, 1};
-    float weight[WEIGHTS], arranged[WEIGHTS], zeros[STEM] = {0};
-    be_convolution bare = {.in = 3, .out = STEM, .kernel = 7, .stride = 2, .padding = 3, .dilation = 1, .weight = arranged,
-                           .bias = zeros};
+    float weight[WEIGHTS], zeros[STEM] = {0};
+    be_convolution bare = {.in = 3, .out = STEM, .kernel = 7, .stride = 2, .padding = 3, .dilation = 1, .bias = zeros};
+    bare.weight = make_floats(be_convolution_weights(&bare));
     be_tensor_file *tensors = NULL;
     be_error error;
     assert_ok(be_tensor_file_open(golden(file), &tensors, &error), &error);
@@ -132,6 +132,7 @@ static void check_bare_convolution(const char *file, const char *model, const fl
     be_convolution_arrange(&bare, weight, ones);
     be_convolution_run(team, BE_STAGE_EMBED, &bare, pixels, 224, 224, out, BE_CONVOLUTION_BIAS);
     check_stage(model, "conv1", out, 112, STEM, tolerance);
+    free(bare.weight);
 }
 
 static void check_stages(const char *file, be_features features, const char *model, float tolerance)

@@ -23,7 +23,7 @@ static void make_crew(crew *it, size_t threads, size_t scratch_bytes)
     be_error error;
     *it = (crew){.team = {.worker = threads ? 0 : 1}};
     it->team.scratch = it->scratch;
-    assert_ok(be_kernels_select(NULL, &it->team.kernels, &error), &error);
+    assert_ok(be_isa_select(NULL, &it->team.isa, &error), &error);
     if (threads)
         assert_ok(be_pool_create(threads, &it->team.pool, &error), &error);
     for (size_t i = 0; i < MOST_THREADS; i++)
@@ -174,7 +174,7 @@ static void test_small_maps(void **state)
     free_crew(&it);
 }
 
-/* Several panels of pixels or tiles, several pieces of channels, borders that cut tiles. */
+/* Several panels of pixels or tiles, several pieces of channels, borders that cut tiles; on every instruction set. */
 static void test_large_maps(void **state)
 {
     (void)state;
@@ -190,11 +190,16 @@ static void test_large_maps(void **state)
         {{.in = 1, .out = 2, .kernel = 3, .stride = 1, .padding = 3, .dilation = 3}, 29, 64},
         {{.in = 2, .out = 3, .kernel = 3, .stride = 1, .padding = 1, .dilation = 2}, 20, 25},
     };
+    enum { N_CASES = sizeof cases / sizeof *cases };
+    const be_isa *isas[BE_ISA_MAX];
+    size_t n_isas = be_isa_available(isas);
     crew it;
     make_crew(&it, 2, 8 << 20);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        assert_true(be_convolution_scratch(&cases[i].shape) <= 8 << 20);
-        check_exactly(&it, &cases[i].shape, cases[i].rows, cases[i].columns);
+    for (size_t i = 0; i < n_isas * N_CASES; i++) {
+        const be_convolution *shape = &cases[i % N_CASES].shape;
+        it.team.isa = isas[i / N_CASES];
+        assert_true(be_convolution_scratch(shape) <= 8 << 20);
+        check_exactly(&it, shape, cases[i % N_CASES].rows, cases[i % N_CASES].columns);
     }
     free_crew(&it);
 }

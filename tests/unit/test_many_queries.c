@@ -91,7 +91,6 @@ static void test_as_among_few(void **state)
     be_team team = {.scratch = &scratch};
     be_error error;
     assert_ok(be_isa_select(NULL, &team.isa, &error), &error);
-    team.kernels = team.isa->kernels;
     for (size_t l = 0; l < LAYERS; l++)
         draw_layer(team.isa, &layers[l], weights[l]);
     assert_ok(be_arena_create(&scratch, decoder_scratch_bytes(&model, QUERIES, TOKENS), "scratch", &error), &error);

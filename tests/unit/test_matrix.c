@@ -124,6 +124,7 @@ static double finished(const fixture *it, be_epilogue epilogue, bool scaled, siz
     case BE_EPILOGUE_QUICK_GELU: return biased * logistic(1.702 * biased);
     case BE_EPILOGUE_RELU: return biased > 0 ? biased : 0;
     case BE_EPILOGUE_ADD: return it->before[r * it->size.columns + c] + y;
+    case BE_EPILOGUE_ADD_RELU: return fmax(0, it->before[r * it->size.columns + c] + biased);
     case BE_EPILOGUE_RESIDUAL: return it->before[r * it->size.columns + c] + biased * (scaled ? it->scale[c] : 1);
     default: return y * it->row_scale[r];
     }
@@ -166,7 +167,7 @@ static be_matrix_product make_product(const fixture *it, const be_activations *i
 
 static bool adds(be_epilogue epilogue)
 {
-    return epilogue == BE_EPILOGUE_ADD || epilogue == BE_EPILOGUE_RESIDUAL;
+    return epilogue == BE_EPILOGUE_ADD || epilogue == BE_EPILOGUE_ADD_RELU || epilogue == BE_EPILOGUE_RESIDUAL;
 }
 
 static void check_out(const fixture *it, be_epilogue epilogue, bool scaled)

@@ -71,10 +71,10 @@ static void check_lists(bool halves)
     for (size_t i = 0; i < QUERIES * WIDTH; i++)
         tokens[i / WIDTH][i % WIDTH] = next_uniform(&random_state);
     be_readout *readout = load(&all, halves, &lists);
-    const be_kernels *kernels[BE_KERNELS_MAX];
-    size_t count = be_kernels_available(kernels);
+    const be_isa *isas[BE_ISA_MAX];
+    size_t count = be_isa_available(isas);
     for (size_t k = 0; k < count; k++) {
-        be_team team = {.kernels = kernels[k]};
+        be_team team = {.isa = isas[k]};
         be_readout_run(readout, &team, &tokens[0][0], out);
         for (size_t v = 0; v < VERTICES; v++) {
             double sum = 0;
@@ -82,7 +82,7 @@ static void check_lists(bool halves)
                 sum += expect(&all, v, tokens[queries[i]]);
             expected[v] = (float)sum;
         }
-        assert_close(kernels[k]->name, out, expected, VERTICES, 1e-5f);
+        assert_close(isas[k]->name, out, expected, VERTICES, 1e-5f);
     }
     be_readout_free(readout);
 }

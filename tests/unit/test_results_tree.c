@@ -150,6 +150,18 @@ static void test_of_several_models_the_subject_s_is_taken(void **state)
     expect("nsd_test/dinov2_q_transformer", "data/subj01", "1/1");
 }
 
+/* Whatever else lies in it, a backup or another subject's model: nobody could name it more closely. */
+static void test_the_named_folder_is_taken_where_it_is_a_model(void **state)
+{
+    (void)state;
+    put_run(MODEL "/enc_1", "run_1");
+    put_run(MODEL "/backup/enc_2", "run_1");
+    put_run(MODEL "/subj_02/enc_3", "run_1");
+    expect(MODEL, "data/subj02", "1/1");
+    expect(MODEL "/", "data/mary", "1/1");
+    refuse("nsd_test", "data/mary", false, BE_ERROR_ARGUMENT, "holds several models; name the folder of one");
+}
+
 static void test_files_that_are_missing(void **state)
 {
     (void)state;
@@ -269,7 +281,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup(name, begin_tree)
     const struct CMUnitTest tests[] = {
         TEST(test_runs_are_in_the_order_of_their_numbers), TEST(test_other_folders_and_files_are_left_alone),
-        TEST(test_any_level_will_do), TEST(test_of_several_models_the_subject_s_is_taken), TEST(test_files_that_are_missing),
+        TEST(test_any_level_will_do), TEST(test_of_several_models_the_subject_s_is_taken),
+        TEST(test_the_named_folder_is_taken_where_it_is_a_model), TEST(test_files_that_are_missing),
         TEST(test_the_same_run_twice), TEST(test_links), TEST(test_indices_are_found_where_they_are),
         TEST(test_what_lies_beside_a_checkpoint), TEST(test_numbers_of_subjects),
     };

@@ -1,0 +1,16 @@
+/* What the benchmarks of products share. */
+#ifndef BRAINENC_BENCH_OPERANDS_H
+#define BRAINENC_BENCH_OPERANDS_H
+
+#include <stddef.h>
+
+#include "core/compute/isa.h"
+
+/* Ends the program with a sentence. */
+_Noreturn void bench_stop(const char *sentence);
+/* [count] numbers between -1 and 1, to be freed; another seed, other numbers. */
+float *bench_values(size_t count, unsigned seed);
+/* GFLOP/s of one thread at most (core/compute/peak.h). */
+double bench_peak(const be_isa *isa, be_precision precision);
+
+#endif
