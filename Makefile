@@ -15,8 +15,8 @@ VERSION := 0.1.0
 PACKAGES      := build-essential pkg-config libopenblas-pthread-dev libpng-dev libjpeg-dev libzip-dev libcjson-dev libssl-dev \
                  libmicrohttpd-dev libyaml-dev libsystemd-dev libcurl4-openssl-dev libgiftiio-dev libexpat1-dev libhdf5-dev zlib1g-dev
 TEST_PACKAGES := libcmocka-dev curl python3 python3-pytest python3-numpy python3-nibabel python3-h5py
-MODULES       := openblas libpng libjpeg libzip libcjson libcrypto
-TOOL_MODULES  := libcurl hdf5-serial zlib
+MODULES       := libpng libjpeg libzip libcjson libcrypto
+TOOL_MODULES  := openblas libcurl hdf5-serial zlib
 SERVER_MODULES := libmicrohttpd yaml-0.1 libsystemd
 # gifticlib has no pkg-config file. Its header includes nifti1_io.h from a folder of its own, and expat's without depending on it.
 GIFTI_CFLAGS := -isystem /usr/include/nifti
@@ -129,15 +129,15 @@ $(DAEMON): $(call objects,$(SERVER_SOURCES)) $(LIBRARY)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(SERVER_LIBS) $(LIBS)
 
 # Measure the matrix products alone; the second beside oneDNN's, of the version whose interface it speaks.
-BENCH_SUPPORT := $(BUILD)/tests/bench/operands.o
+BENCH_SUPPORT := $(BUILD)/tests/bench/operands.o $(BUILD)/clients/brainenc/blas.o
 $(BUILD)/bench_products: $(BUILD)/tests/bench/products.o $(BENCH_SUPPORT) $(LIBRARY)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(TOOL_LIBS) $(LIBS)
 
 $(BUILD)/tests/bench/onednn.o: private CFLAGS_FILE := -fopenmp
 $(BUILD)/bench_onednn: $(BUILD)/tests/bench/onednn.o $(BENCH_SUPPORT) $(LIBRARY)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS_ALL) -fopenmp -o $@ $^ -ldnnl $(LIBS)
+	$(Q)$(CC) $(LDFLAGS_ALL) -fopenmp -o $@ $^ -ldnnl $(TOOL_LIBS) $(LIBS)
 
 bench-onednn:
 	$(Q)if printf '#include <dnnl.h>\n#if DNNL_VERSION_MAJOR != 2\n#error\n#endif\n' | $(CC) -E -x c - >/dev/null 2>&1; \

@@ -3,9 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clients/brainenc/blas.h"
 #include "core/base/memory.h"
+#include "core/compute/panels.h"
 #include "core/compute/pool.h"
-#include "core/compute/product.h"
 
 /* `count` products [rows][inner] x [inner][columns]. A shared one's second operand is a weight with a place of its own among the
  * weights, and it is cut along the rows; others are the heads of an attention, or panels. */
@@ -132,6 +133,7 @@ be_status bare_create(const be_model *model, size_t rows, size_t columns, size_t
         return status;
     bare *self = memory;
     self->threads = threads;
+    blas_use_one_thread();
     status = list_products(self, model, rows * columns, error);
     if (status == BE_OK)
         status = make_operand(&self->weights, self->weight_floats, error);
@@ -190,9 +192,9 @@ static void multiply(const bare *self, const product *it, size_t rows, size_t wo
     const float *right = it->shared ? self->weights + it->offset : left;
     float *out = self->out + worker * self->out_floats;
     if (it->transposed)
-        be_product_transposed(out, it->columns, left, it->inner, right, it->inner, rows, it->columns, it->inner, 1.0f, false);
+        blas_product_transposed(out, left, right, rows, it->columns, it->inner);
     else
-        be_product(out, it->columns, left, it->inner, right, it->columns, rows, it->columns, it->inner);
+        blas_product(out, left, right, rows, it->columns, it->inner);
 }
 
 /* One thread's part of the current product: its share of the rows, or one head. */

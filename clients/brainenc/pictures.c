@@ -10,6 +10,9 @@
 #include "core/base/memory.h"
 #include "core/image/hdf5_images.h"
 
+/* Each is listed by its name before the first is read, and a small file may claim any number of tiny ones. */
+enum { MOST_NUMBERED = 1 << 22 };
+
 struct container {
     be_hdf5_images *images;
     char *dataset;
@@ -123,6 +126,8 @@ static be_status add_numbers(picture_list *self, const char *file, container *fr
         if (ranges[r].last >= count)
             return be_fail(error, BE_ERROR_NOT_FOUND, "%s: there is no picture %zu in %s: they are numbered 0 to %zu", file,
                            ranges[r].last, from->dataset, count - 1);
+        if (self->count >= MOST_NUMBERED || ranges[r].last - ranges[r].first >= MOST_NUMBERED - self->count)
+            return be_fail(error, BE_ERROR_LIMIT, "%s: a run takes %d pictures at most: --images names fewer", file, MOST_NUMBERED);
         for (size_t number = ranges[r].first; number <= ranges[r].last && status == BE_OK; number++)
             status = add_number(self, file, from, number, error);
     }

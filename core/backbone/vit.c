@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "core/compute/attention.h"
-#include "core/compute/product.h"
+#include "core/compute/panels.h"
 
 enum { COLOURS = 3 };
 

@@ -1,7 +1,7 @@
 #include "core/compute/attention.h"
 
 #include "core/compute/matrix.h"
-#include "core/compute/product.h"
+#include "core/compute/panels.h"
 
 /* Query rows in a block, so that its scores, the exponentials, and the keys and values of its head stay in the second-level cache. */
 enum { BLOCK_ROWS = 64, TASKS_EACH = 4 };

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "core/compute/matrix.h"
-#include "core/compute/product.h"
+#include "core/compute/panels.h"
 #include "core/compute/winograd.h"
 
 /* Tiles that one task transforms: enough for fast products, few enough for their 16 planes to stay in the caches. */

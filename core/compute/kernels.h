@@ -23,26 +23,10 @@ typedef struct be_kernels {
     /* x[r][i] = exp(x[r][i] - max_r) / sum_r in place; row r begins at x + r * stride. */
     void (*softmax)(float *x, size_t rows, size_t width, size_t stride);
 
-    /* x = gelu(x + bias) in place, gelu(y) = y / 2 * (1 + erf(y / sqrt(2))) (not the tanh form); worst error against
-     * float64 over all finite y: 1e-7 * (1 + |y|) absolute. x is [rows][width], bias [width]. */
-    void (*bias_gelu)(float *x, const float *bias, size_t rows, size_t width);
-
-    /* x = q(x + bias) in place, q(y) = y / (1 + exp(-1.702 y)), QuickGELU; worst error as above. */
-    void (*bias_quick_gelu)(float *x, const float *bias, size_t rows, size_t width);
-
     /* x = silu(a) * b in place, [a; b] = x + bias, silu(y) = y / (1 + exp(-y)): SwiGLU. x is [rows][2 * width], of which the
-     * first `width` columns are written, bias [2 * width]; worst error of silu as above. */
+     * first `width` columns are written, bias [2 * width]; worst error of silu against float64 over all
+     * finite y: 1e-7 * (1 + |y|) absolute. */
     void (*bias_swiglu)(float *x, const float *bias, size_t rows, size_t width);
-
-    /* x = max(0, x + bias) in place. */
-    void (*bias_relu)(float *x, const float *bias, size_t rows, size_t width);
-
-    /* x = x + bias in place; row r begins at x + r * stride. */
-    void (*bias_add)(float *x, const float *bias, size_t rows, size_t width, size_t stride);
-
-    /* x = x + (y + bias) * scale in place: a residual connection with its LayerScale; scale NULL means ones.
-     * x and y are [rows][width], bias and scale [width]. */
-    void (*residual_add)(float *x, const float *y, const float *bias, const float *scale, size_t rows, size_t width);
 
     /* sum over i of a[i] * b[i], in one partial sum a vector lane, added in a fixed order. */
     float (*dot)(const float *a, const float *b, size_t width);
@@ -57,6 +41,10 @@ typedef struct be_kernels {
     void (*exponential)(float *out, const float *in, size_t count);
     /* out[i] = erf(in[i]): worst absolute error 1.5e-7; NaN stays NaN. Exposed for the tests. */
     void (*error_function)(float *out, const float *in, size_t count);
+    /* out[i] = gelu(in[i]), gelu(y) = y / 2 * (1 + erf(y / sqrt(2))) (not the tanh form), or quick_gelu(y) = y / (1 + exp(-1.702 y));
+     * worst error as silu's. What products do in their last step (matrix.h); exposed for the tests. */
+    void (*gelu)(float *out, const float *in, size_t count);
+    void (*quick_gelu)(float *out, const float *in, size_t count);
 } be_kernels;
 
 /* *kernels = the table named `isa`; NULL or "auto" picks the best this processor runs. The table is constant and lives as

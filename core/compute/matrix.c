@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "core/base/memory.h"
-#include "core/compute/product.h"
+#include "core/compute/panels.h"
 #include "core/compute/tiles.h"
 
 enum { PANEL_STEP = 32 }; /* the most rows that any be_tiles works on at a time */

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 
 #include "core/base/memory.h"
-#include "core/compute/product.h"
 
 typedef struct worker {
     be_pool *pool;
@@ -81,7 +80,6 @@ be_status be_pool_create(size_t threads, be_pool **out, be_error *error)
         }
         pool->started++;
     }
-    be_product_use_one_thread();
     *out = pool;
     return BE_OK;
 }

@@ -14,8 +14,7 @@ typedef void (*be_task)(void *context, size_t task, size_t worker);
 
 enum { BE_MOST_THREADS = 1024 };
 
-/* A pool of `threads` workers (1 to BE_MOST_THREADS): threads - 1 of its own and whoever calls be_pool_run. Calls
- * be_product_use_one_thread. */
+/* A pool of `threads` workers (1 to BE_MOST_THREADS): threads - 1 of its own and whoever calls be_pool_run. */
 be_status be_pool_create(size_t threads, be_pool **pool, be_error *error);
 /* Ends and joins the threads; no job may be running. NULL is allowed. */
 void be_pool_destroy(be_pool *pool);

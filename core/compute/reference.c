@@ -37,14 +37,6 @@ void be_reference_bias_gelu(float *x, const float *bias, size_t rows, size_t wid
     }
 }
 
-void be_reference_bias_quick_gelu(float *x, const float *bias, size_t rows, size_t width)
-{
-    for (size_t i = 0; i < rows * width; i++) {
-        double y = (double)x[i] + bias[i % width];
-        x[i] = (float)(y / (1 + exp(-1.702 * y)));
-    }
-}
-
 void be_reference_bias_swiglu(float *x, const float *bias, size_t rows, size_t width)
 {
     for (size_t r = 0; r < rows; r++, x += 2 * width) {
@@ -55,27 +47,11 @@ void be_reference_bias_swiglu(float *x, const float *bias, size_t rows, size_t w
     }
 }
 
-void be_reference_bias_relu(float *x, const float *bias, size_t rows, size_t width)
-{
-    for (size_t i = 0; i < rows * width; i++) {
-        double y = (double)x[i] + bias[i % width];
-        x[i] = y < 0 ? 0.0f : (float)y;
-    }
-}
-
 void be_reference_bias_add(float *x, const float *bias, size_t rows, size_t width, size_t stride)
 {
     for (size_t r = 0; r < rows; r++) {
         for (size_t i = 0; i < width; i++)
             x[r * stride + i] = (float)((double)x[r * stride + i] + bias[i]);
-    }
-}
-
-void be_reference_residual_add(float *x, const float *y, const float *bias, const float *scale, size_t rows, size_t width)
-{
-    for (size_t i = 0; i < rows * width; i++) {
-        double branch = (double)y[i] + bias[i % width];
-        x[i] = (float)(x[i] + branch * (scale ? scale[i % width] : 1.0));
     }
 }
 

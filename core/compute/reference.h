@@ -4,16 +4,13 @@
 
 #include <stddef.h>
 
-/* Shapes and meaning as in kernels.h, product.h and attention.h; sums and functions in float64, results rounded once. */
+/* Shapes and meaning as in kernels.h, matrix.h and attention.h (bias_gelu: x = gelu(x + bias), bias_add: x = x + bias); sums and functions in float64, results rounded once. */
 void be_reference_layer_norm(float *out, const float *in, const float *gain, const float *bias, size_t rows, size_t width,
                              double epsilon);
 void be_reference_softmax(float *x, size_t rows, size_t width, size_t stride);
 void be_reference_bias_gelu(float *x, const float *bias, size_t rows, size_t width);
-void be_reference_bias_quick_gelu(float *x, const float *bias, size_t rows, size_t width);
 void be_reference_bias_swiglu(float *x, const float *bias, size_t rows, size_t width);
-void be_reference_bias_relu(float *x, const float *bias, size_t rows, size_t width);
 void be_reference_bias_add(float *x, const float *bias, size_t rows, size_t width, size_t stride);
-void be_reference_residual_add(float *x, const float *y, const float *bias, const float *scale, size_t rows, size_t width);
 float be_reference_dot(const float *a, const float *b, size_t width);
 void be_reference_accumulate(float *out, const float *in, float factor, size_t width);
 /* out[rows][columns] = scale * a[rows][inner] b[columns][inner]'. */

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "core/base/memory.h"
-#include "core/compute/product.h"
 #include "core/encoder/decoder.h"
 #include "core/encoder/load.h"
 

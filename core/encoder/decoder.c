@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "core/base/memory.h"
-#include "core/compute/product.h"
+#include "core/compute/panels.h"
 
 /* --- loading -------------------------------------------------------------------------------------- */
 

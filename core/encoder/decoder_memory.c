@@ -1,7 +1,7 @@
 /* The keys and values of an image's tokens, projected and packed once for all queries. */
 #include <string.h>
 
-#include "core/compute/product.h"
+#include "core/compute/panels.h"
 #include "core/encoder/decoder.h"
 
 /* What is projected stands in one row a token until it is packed: its keys, then its values, unless these are the memory itself. */

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "core/base/memory.h"
-#include "core/compute/product.h"
 #include "core/encoder/kind.h"
 
 /* One row for each kind of encoder. */
@@ -51,7 +50,6 @@ be_status be_encoder_load(be_tensor_file *file, const char *prefix, const be_enc
     be_status status = be_encoder_check(settings, be_tensor_file_path(file), error);
     if (status != BE_OK)
         return status;
-    be_product_use_one_thread(); /* a model's first product may be one of its queries */
     status = kind->load(file, prefix, settings, &encoder, error);
     if (status != BE_OK)
         return status;

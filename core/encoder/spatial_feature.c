@@ -7,7 +7,7 @@
 #include "core/base/memory.h"
 #include "core/compute/kernels.h"
 #include "core/compute/matrix.h"
-#include "core/compute/product.h"
+#include "core/compute/panels.h"
 #include "core/encoder/kind.h"
 #include "core/encoder/load.h"
 

@@ -12,9 +12,10 @@
 
 #include <dnnl.h>
 
+#include "clients/brainenc/blas.h"
 #include "core/base/clock.h"
 #include "core/compute/matrix.h"
-#include "core/compute/product.h"
+#include "core/compute/panels.h"
 #include "tests/bench/operands.h"
 
 enum { ROUNDS = 15, ROWS = 962, WIDEST = 3072 };
@@ -147,7 +148,7 @@ static void compare(const ours *self, const theirs *other, size_t columns, size_
 static double run_sgemm(const float *in, const float *weight, size_t columns, size_t inner, float *out)
 {
     double start = be_clock();
-    be_product_transposed(out, columns, in, inner, weight, inner, ROWS, columns, inner, 1.0f, false);
+    blas_product_transposed(out, in, weight, ROWS, columns, inner);
     return be_clock() - start;
 }
 
@@ -181,7 +182,6 @@ static void prepare(ours *self, theirs *other, const char *isa)
         bench_stop(error.message);
     self->out = bench_values((size_t)ROWS * WIDEST, 4);
     omp_set_num_threads(1);
-    be_product_use_one_thread();
     check(dnnl_engine_create(&other->engine, dnnl_cpu, 0));
     check(dnnl_stream_create(&other->stream, other->engine, dnnl_stream_default_flags));
 }
@@ -192,6 +192,7 @@ int main(int count, char **arguments)
     ours self = {0};
     theirs other = {0};
     const dnnl_version_t *version = dnnl_version();
+    blas_use_one_thread();
     prepare(&self, &other, count > 1 ? arguments[1] : "auto");
     printf("{\"isa\":\"%s\",\"threads\":1,\"onednn\":\"%d.%d.%d\",\"peak\":{\"f32\":%.2f,\"bf16\":%.2f},\"products\":[", self.isa->name,
            version->major, version->minor, version->patch, bench_peak(self.isa, BE_PRECISION_F32),

@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clients/brainenc/blas.h"
 #include "core/base/clock.h"
 #include "core/compute/attention.h"
 #include "core/compute/matrix.h"
 #include "core/compute/peak.h"
-#include "core/compute/product.h"
 #include "tests/bench/operands.h"
 
 enum { ROUNDS = 15, MOST_ROWS = 4096, MOST_WIDTH = 3072 };
@@ -44,8 +44,7 @@ static const shape shapes[] = {
 static double time_sgemm(const bench *it, const shape *of, size_t rows)
 {
     double start = be_clock();
-    be_product_transposed(it->wide_out, of->columns, it->in, of->inner, it->weight, of->inner, rows, of->columns, of->inner,
-                          1.0f, false);
+    blas_product_transposed(it->wide_out, it->in, it->weight, rows, of->columns, of->inner);
     return be_clock() - start;
 }
 
@@ -169,6 +168,7 @@ int main(int count, char **arguments)
 {
     static const size_t usual[] = {128, 256, 481};
     bench it = {0};
+    blas_use_one_thread();
     if (count > 1 && strcmp(arguments[1], "--json") == 0)
         it.json = true, count--, arguments++;
     prepare(&it, count > 1 ? arguments[1] : "auto");

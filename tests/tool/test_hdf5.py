@@ -175,6 +175,18 @@ def test_sizes_that_are_only_claimed_are_refused(tool, small, tmp_path, shape, o
     assert word in tool.refuses(DATA, "predict", tmp_path / "it.h5", *small)
 
 
+def test_more_pictures_than_can_be_listed_are_refused(tool, small, tmp_path):
+    """A kilobyte that claims a few million is no reason to list them all."""
+    path, most = tmp_path / "it.h5", 1 << 22
+    with h5py.File(path, "w") as file:
+        file.create_dataset("imgBrick", (most + 1, 1, 1, 3), np.uint8, chunks=(most, 1, 1, 3), compression="gzip")
+        file["imgBrick"].id.write_direct_chunk((0, 0, 0, 0), zlib.compress(bytes(3 * most)))
+    sentence = tool.refuses(DATA, "predict", path, *small)
+    assert str(path) in sentence and str(most) in sentence and "--images" in sentence
+    assert str(most) in tool.refuses(DATA, "predict", path, *small, "--images", f"0,0-{most - 1}")
+    assert len(predict(tool, tmp_path, small, path, "--images", "0,5")[0]) == 2
+
+
 def test_the_limit_of_pixels_is_the_users(tool, small, tmp_path):
     path = write(tmp_path / "it.h5", noise(1))
     assert "28 x 28" in tool.refuses(DATA, "predict", path, *small, "--max-pixels", 28 * 28 - 1)

@@ -45,6 +45,20 @@ def test_maps_are_the_published_programs(tool, case, model, tmp_path):
     assert np.abs(queries[::step] - want[0]).max() <= case.map_tolerance
 
 
+def test_the_same_bits_beside_other_subjects(tool, tmp_path):
+    """Whatever other layers, tokens and outputs of the backbone they read."""
+    names = ["dinov2q_enc3", "dinov2_enc1_patched", "linear_q_cls", "enc_layers2"]
+    subjects = []
+    for name in names:
+        subjects += ["--subject", tmp_path / f"{name}.safetensors"]
+        tool.run("import", GOLDEN / "variants" / name / "checkpoint.pth", "--data", SUBJ01, "--name", name, "-o", subjects[-1])
+    together = tool.run("predict", LARGE[0], *DINOV2, *subjects, "--json").json()["predictions"]
+    for number in range(len(names)):
+        (alone,) = tool.run("predict", LARGE[0], *DINOV2, *subjects[2 * number:2 * number + 2], "--json").json()["predictions"]
+        for hemisphere in ("lh", "rh"):
+            assert together[number][hemisphere] == alone[hemisphere], names[number]
+
+
 def test_what_only_its_owner_knows_is_asked(tool, tmp_path):
     folder, out = GOLDEN / "variants", tmp_path / "out.safetensors"
     for name, words in (("streams_inc_patched", "--streams-order"), ("linear_dinov2_cls_patched", "--class-token")):

@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 
-#include "core/compute/product.h"
 
 /* --- running ------------------------------------------------------------------------------------------------------ */
 
@@ -29,7 +28,6 @@ void open_workspace(workspace *it, const be_backbone *backbone, const char *isa,
 {
     be_error error;
     *it = (workspace){.team = {.scratch = &it->scratch}};
-    be_product_use_one_thread();
     assert_ok(be_isa_select(isa, &it->team.isa, &error), &error);
     be_backbone_grid(backbone, image->width, image->height, &it->rows, &it->columns);
     size_t cells = it->rows * it->columns;

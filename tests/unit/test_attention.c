@@ -5,7 +5,6 @@
 #include <math.h>
 
 #include "core/compute/attention.h"
-#include "core/compute/product.h"
 #include "core/compute/reference.h"
 #include "tests/unit/matrix_support.h"
 
@@ -156,7 +155,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_attention), cmocka_unit_test(test_weights_sum_to_one), cmocka_unit_test(test_large_scores),
     };
-    be_product_use_one_thread();
     n_isas = all_isas(isas);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

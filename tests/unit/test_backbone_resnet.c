@@ -4,7 +4,6 @@
 #include <stdio.h>
 
 #include "core/backbone/resnet.h"
-#include "core/compute/product.h"
 
 static const char *const picture_names[] = {"resnet/images/e_224.png", "resnet/images/f_224.png"};
 
@@ -300,6 +299,5 @@ int main(void)
         cmocka_unit_test(test_shapes),            cmocka_unit_test(test_grid),
         cmocka_unit_test(test_arena),             cmocka_unit_test(test_same_bits),
     };
-    be_product_use_one_thread();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

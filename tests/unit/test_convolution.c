@@ -5,7 +5,6 @@
 #include <stdio.h>
 
 #include "core/compute/convolution.h"
-#include "core/compute/product.h"
 #include "tests/unit/random.h"
 
 /* --- a team ------------------------------------------------------------------------------------------------------- */
@@ -304,6 +303,5 @@ int main(void)
         cmocka_unit_test(test_small_maps), cmocka_unit_test(test_large_maps), cmocka_unit_test(test_rounding_and_teams),
         cmocka_unit_test(test_pooling),    cmocka_unit_test(test_not_a_number),
     };
-    be_product_use_one_thread();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,7 +6,7 @@
 
 #include "core/base/memory.h"
 #include "core/compute/matrix.h"
-#include "core/compute/product.h"
+#include "core/compute/panels.h"
 #include "tests/unit/matrix_support.h"
 
 static be_isa isas[MOST_ISAS];
@@ -414,7 +414,6 @@ int main(void)
         cmocka_unit_test(test_three_parts_are_nearly_float32), cmocka_unit_test(test_same_bits_however_rows_are_cut),
         cmocka_unit_test(test_panels), cmocka_unit_test(test_not_a_number),
     };
-    be_product_use_one_thread();
     n_isas = all_isas(isas);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,7 +4,6 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "core/compute/product.h"
 
 static const be_tap tap18 = {.features = BE_FEATURES_RESNET18, .layer = 1};
 static const be_tap tap50 = {.features = BE_FEATURES_RESNET50, .layer = 1};
@@ -302,6 +301,5 @@ int main(void)
         cmocka_unit_test(test_wrong_sizes),        cmocka_unit_test(test_block_numbers),
         cmocka_unit_test(test_impossible_variance),
     };
-    be_product_use_one_thread();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,8 +4,6 @@
 #include <pthread.h>
 #include <stdio.h>
 
-#include <cblas.h>
-
 #include "core/pace.h"
 
 enum { IMAGES = 5 };
@@ -20,7 +18,6 @@ static int open_fixture(void **state)
 {
     static fixture it;
     static const size_t sizes[IMAGES][2] = {{238, 322}, {140, 84}, {15, 14}, {196, 154}, {140, 84}};
-    openblas_set_num_threads(2); /* as it is in a program where nothing has run yet */
     it.model = open_golden_model("subject.safetensors");
     be_session *session = open_session(it.model, 1, NULL);
     for (uint32_t i = 0; i < IMAGES; i++)
@@ -122,23 +119,6 @@ static void test_grids_that_come_and_go(void **state)
     be_session_close(session);
 }
 
-/* How OpenBLAS is set when a model is opened does not matter. */
-static void test_models_opened_at_any_time(void **state)
-{
-    const fixture *it = *state;
-    for (int threads = 1; threads <= 3; threads++) {
-        openblas_set_num_threads(threads);
-        be_model *model = open_model(GOLDEN_BACKBONE, 0, "subject.safetensors");
-        assert_int_equal(openblas_get_num_threads(), 1);
-        be_session *session = open_session(model, 2, NULL);
-        be_output output = predict(session, model, &it->images[0]);
-        assert_same_output("another model", model, &it->images[0], &output, &it->alone[0]);
-        free_output(&output);
-        be_session_close(session);
-        be_model_close(model);
-    }
-}
-
 /* --- two sessions at once ----------------------------------------------------------------------------------------- */
 
 /* What one thread computes with a session of its own. cmocka's checks may only run in the main thread. */
@@ -196,8 +176,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_batches_and_threads), cmocka_unit_test(test_as_the_measured_times_change),    cmocka_unit_test(test_features),
-        cmocka_unit_test(test_grids_that_come_and_go), cmocka_unit_test(test_models_opened_at_any_time),
-        cmocka_unit_test(test_two_sessions_at_once),
+        cmocka_unit_test(test_grids_that_come_and_go), cmocka_unit_test(test_two_sessions_at_once),
     };
     return cmocka_run_group_tests(tests, open_fixture, close_fixture);
 }
