@@ -258,10 +258,11 @@ static be_status run(job *self, be_error *error)
                              be_session_threads(self->engine.session), &self->bare, error);
     if (status == BE_OK)
         status = measure_round(self, false, error);
-    for (size_t round = 0; round < self->results.rounds && status == BE_OK; round++)
+    for (size_t round = 0; round < self->results.rounds && status == BE_OK; round++) {
         status = measure_round(self, true, error);
-    if (status == BE_OK) /* again, for something may have disturbed the first time */
-        status = measure_peaks(self, &self->results.peaks, error);
+        if (status == BE_OK) /* again, for something may have disturbed it before */
+            status = measure_peaks(self, &self->results.peaks, error);
+    }
     return status;
 }
 
