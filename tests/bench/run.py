@@ -8,6 +8,7 @@ import json
 import time
 from pathlib import Path
 
+import accuracy
 import load_test
 import machine
 import yardsticks
@@ -20,7 +21,16 @@ MODELS = (("voxels, a query a vertex", "voxels"), ("40 members, 4 layers x 10 ru
 
 
 def stages(folder, rounds):
-    return [tool_bench(folder, "--precision", precision, "--rounds", rounds) for precision in PRECISIONS]
+    """In each precision; and in f32 as on a machine without AVX-512, where the last run is not that already."""
+    runs = [tool_bench(folder, "--precision", precision, "--rounds", rounds) for precision in PRECISIONS]
+    if runs[0]["isa"] not in ("avx2", "generic"):
+        runs.append(tool_bench(folder, "--precision", "f32", "--isa", "avx2", "--rounds", rounds))
+    return runs
+
+
+def accuracies(folder, pictures):
+    return {"pictures": pictures, "precisions": {name: {key: float(value) for key, value in it.items()}
+                                                 for name, it in accuracy.measure(folder, pictures, ["bf16", "bf16x3"]).items()}}
 
 
 def load(folder):
@@ -46,6 +56,7 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--pictures", type=int, default=100, help="for the accuracy")
     parser.add_argument("--only", action="append", choices=list(SECTIONS))
     asked = parser.parse_args()
     folder, rounds = asked.folder.resolve(), asked.rounds
@@ -53,7 +64,7 @@ def main():
                 "products": lambda: run_json(PRODUCTS, "--json", "auto", 256, 481),
                 "onednn": lambda: yardsticks.or_skipped(yardsticks.onednn),
                 "pytorch": lambda: yardsticks.or_skipped(lambda: yardsticks.pytorch(folder, rounds)),
-                "load": lambda: load(folder), "models": lambda: models(folder, rounds)}
+                "accuracy": lambda: accuracies(folder, asked.pictures), "load": lambda: load(folder), "models": lambda: models(folder, rounds)}
     results = {"date": time.strftime("%Y-%m-%d")}
     for name in SECTIONS:
         if name not in (asked.only or SECTIONS):

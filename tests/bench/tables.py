@@ -79,6 +79,14 @@ def onednn(it):
     return text + table(["product", "precision", "brainenc, GFLOP/s", "oneDNN", "ratio", "cblas_sgemm, f32"], rows)
 
 
+def accuracy(it):
+    text = (f"Against f32 over {it['pictures']} procedural pictures, random weights: the correlation over pictures of each vertex's response, "
+            "the largest difference in standard deviations of a vertex, the largest total variation between two maps of a ROI.\n\n")
+    rows = [[name, f"{one['median']:.7f}", f"{one['least']:.6f}", f"{one['difference']:.2g}", f"{100 * one['variation']:.4f} %"]
+            for name, one in it["precisions"].items()]
+    return text + table(["precision", "correlation, median", "least", "largest difference, sd", "maps, variation"], rows)
+
+
 def load(runs):
     text = ""
     for it in runs:
@@ -99,7 +107,7 @@ def models(runs):
 
 
 SECTIONS = {"machine": ("Machine", machine), "stages": ("A prediction, stage by stage", stages), "products": ("Products", products),
-            "onednn": ("Beside oneDNN", onednn), "pytorch": ("Beside PyTorch", pytorch), "load": ("The daemon under load", load),
+            "onednn": ("Beside oneDNN", onednn), "pytorch": ("Beside PyTorch", pytorch), "accuracy": ("Accuracy", accuracy), "load": ("The daemon under load", load),
             "models": ("Other models, in turn with rois_all in the same precision", models)}
 
 

@@ -28,10 +28,14 @@ def test_the_exponent_is_the_slope_of_log_over_log():
 
 def test_what_is_measured_makes_the_page_of_results(demo, tmp_path):
     tables, said = program("run.py", demo, "--json", tmp_path / "bench.json", "--rounds", 1, "--only", "machine", "--only", "stages",
-                           "--only", "models")
+                           "--only", "accuracy", "--pictures", 3, "--only", "models")
     found = json.loads((tmp_path / "bench.json").read_text())
-    assert [run["precision"] for run in found["stages"]] == ["f32", "bf16", "bf16x3"]
-    assert len(said.splitlines()) == 3 and all(line.startswith("Skipped: there is no demo-") for line in said.splitlines())
+    assert [run["precision"] for run in found["stages"]][:3] == ["f32", "bf16", "bf16x3"]
+    assert found["stages"][-1]["isa"] in ("avx2", "generic")
+    costs = found["accuracy"]["precisions"]
+    assert 0.99 < costs["bf16"]["median"] < costs["bf16x3"]["median"] <= 1 and f"{costs['bf16']['median']:.7f}" in tables
+    skipped = [line for line in said.splitlines() if not line.startswith("brainenc: ")]  # but for the progress of predict
+    assert len(skipped) == 3 and all(line.startswith("Skipped: there is no demo-") for line in skipped)
     cost = {"precision": "f32", "costs": {"tokens": {"sizes": [100, 256], "ms": {"whole": [1.5, 4]}, "exponents": {"whole": 1.04}}}}
     (tmp_path / "cost.json").write_text(json.dumps(cost))
     page, _ = program("results.py", tmp_path / "bench.json", tmp_path / "cost.json")
