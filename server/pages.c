@@ -48,8 +48,6 @@ static void add_subject(be_json *json, cJSON *list, const engine *served, size_t
     be_json_text(json, object, "name", subject->name);
     be_json_flag(json, object, "demo", info->demo);
     be_answer_add_model(json, object, model, subject->subject);
-    be_json_number(json, object, "backbone_heads", (double)backbone->heads);
-    be_json_text(json, object, "backbone_activation", be_activation_name(backbone->activation));
     be_json_text(json, object, "backbone_unverified", backbone->unverified);
     be_json_text(json, object, "isa", be_session_isa(engine_session(served, subject->model)));
     be_json_number(json, object, "image_size", (double)info->image_size);

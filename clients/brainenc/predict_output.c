@@ -58,7 +58,7 @@ static void add_printable(be_text *text, const char *words)
 static void add_table(const predict_job *self, be_text *text, size_t subject, const predict_answer *answer)
 {
     const be_subject_info *info = self->subjects[subject].info;
-    const char *backbone = self->subjects[subject].backbone_unverified;
+    const char *backbone = self->subjects[subject].by.backbone_unverified;
     const float *values = answer->outputs[subject].vertices;
     char name[BE_ROI_NAME_SIZE + 4];
     add_printable(text, answer->picture->about.name);
@@ -123,9 +123,10 @@ be_status predict_write_description(const predict_job *self, be_error *error)
     be_json_text(&json, json.root, "subject", info->name);
     be_json_flag(&json, json.root, "demo", info->demo);
     be_json_text(&json, json.root, "weights", info->weights_hash);
+    be_provenance_add(&json, json.root, &self->subjects[0].by);
     be_json_text(&json, json.root, "units", info->units);
     be_json_text(&json, json.root, "unverified", info->unverified);
-    be_json_text(&json, json.root, "backbone_unverified", self->subjects[0].backbone_unverified);
+    be_json_text(&json, json.root, "backbone_unverified", self->subjects[0].by.backbone_unverified);
     be_json_text(&json, json.root, "fit", be_fit_name(self->ask->compute.fit));
     be_json_text(&json, json.root, "space", be_space_name(self->ask->space));
     cJSON *columns = be_json_object(&json, json.root, "columns");

@@ -52,7 +52,7 @@ bool be_features_is_class(be_features features)
 
 static const char *const activation_names[] = {
     [BE_ACTIVATION_AUTO] = "auto", [BE_ACTIVATION_QUICK_GELU] = "quick_gelu", [BE_ACTIVATION_GELU] = "gelu",
-    [BE_ACTIVATION_SWIGLU] = "swiglu",
+    [BE_ACTIVATION_SWIGLU] = "swiglu", [BE_ACTIVATION_RELU] = "relu",
 };
 
 const char *be_activation_name(be_activation activation)
@@ -85,9 +85,12 @@ static be_status recognise(const be_tensor_file *file, const be_backbone_options
         *kind = kinds[i];
         if (asked && strcmp(asked, kinds[i]->name) != 0)
             return be_fail(error, BE_ERROR_FORMAT, "%s: is a %s backbone, not the %.40s it is said to be", path, kinds[i]->name, asked);
-        if (options && options->activation != BE_ACTIVATION_AUTO && kinds[i] != &be_backbone_clip)
-            return be_fail(error, BE_ERROR_ARGUMENT, "%s: is a %s backbone, whose activation is no choice (activation)", path,
-                           kinds[i]->name);
+        if (options && options->activation != BE_ACTIVATION_AUTO && !kinds[i]->takes_activation)
+            return be_fail(error, BE_ERROR_ARGUMENT, "%s: is a %s backbone, whose activation is no choice: leave the option "
+                           "activation out", path, kinds[i]->name);
+        if (options && options->heads != 0 && !kinds[i]->takes_heads)
+            return be_fail(error, BE_ERROR_ARGUMENT, "%s: is a %s backbone, which has no attention heads: leave the option heads out",
+                           path, kinds[i]->name);
         for (size_t t = 0; t < n_taps; t++) {
             if (!kinds[i]->offers(taps[t].features))
                 return be_fail(error, BE_ERROR_FORMAT, "%s: is a %s backbone, which has no %s features", path, kinds[i]->name,

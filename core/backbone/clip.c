@@ -112,6 +112,8 @@ static bool offers(be_features features)
 const be_backbone_kind be_backbone_clip = {
     .name = "clip",
     .files = "CLIP (OpenAI's or Hugging Face's names)",
+    .takes_heads = true,
+    .takes_activation = true,
     .offers = offers,
     .recognise = recognise,
     .inspect = inspect,

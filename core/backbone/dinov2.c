@@ -92,6 +92,7 @@ static bool offers(be_features features)
 const be_backbone_kind be_backbone_dinov2 = {
     .name = "dinov2",
     .files = "DINOv2 (Meta's or Hugging Face's names)",
+    .takes_heads = true,
     .offers = offers,
     .recognise = recognise,
     .inspect = inspect,

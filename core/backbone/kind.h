@@ -8,6 +8,7 @@
 typedef struct be_backbone_kind {
     const char *name;  /* "dinov2": be_backbone_info.kind */
     const char *files; /* whose files it reads, for the sentence about an unknown one: "DINOv2 (Meta's or Hugging Face's names)" */
+    bool takes_heads, takes_activation; /* which of the options it has a use for: another is refused */
     /* True when it gives such features. */
     bool (*offers)(be_features features);
     /* True when the file's tensor names are this kind's. */

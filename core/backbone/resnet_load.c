@@ -187,8 +187,8 @@ be_status resnet_inspect(const be_tensor_file *file, const be_backbone_options *
         visitor count = {.visit = count_floats, .arranged = n_taps > 0};
         visit_all(&count, &model, error);
         *info = (be_backbone_info){.kind = "resnet", .naming = "torchvision", .channels = last->steps[last->n_steps - 1].out,
-                                   .depth = model.n_blocks, .patch = dilated ? 16 : 32, .parameters = count.floats,
-                                   .blocks_needed = model.n_blocks};
+                                   .depth = model.n_blocks, .activation = BE_ACTIVATION_RELU, .patch = dilated ? 16 : 32,
+                                   .parameters = count.floats, .blocks_needed = model.n_blocks};
         name_backbone(&model, info);
         status = check_features(file, &model, info->name, taps, n_taps, error);
     }

@@ -247,6 +247,8 @@ be_status vit_find_heads(const be_tensor_file *file, const vit_source *from, con
     if (width % heads != 0)
         return be_fail(error, options && options->heads ? BE_ERROR_ARGUMENT : BE_ERROR_FORMAT,
                        "%s: width %zu is not a multiple of %zu heads (from %s)", path, width, heads, said_by);
+    if (width % HEAD_WIDTH == 0 && heads != width / HEAD_WIDTH)
+        vit_add_note(info, "%zu attention heads for width %zu, where published backbones have %zu", heads, width, width / HEAD_WIDTH);
     info->heads = heads;
     return BE_OK;
 }
