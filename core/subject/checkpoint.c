@@ -142,9 +142,10 @@ be_status be_checkpoint_read(const be_tensor_file *file, be_checkpoint *out, be_
     read_subject(file, read.subject);
     const be_value *args = be_value_get(be_tensor_file_root(file), "args");
     const char *dataset;
-    int64_t run;
+    int64_t run, wide;
     read.demo = be_value_text(be_value_get(args, "dataset"), &dataset) && strcmp(dataset, BE_CHECKPOINT_DEMO) == 0;
     read.run = be_value_integer(be_value_get(args, "run"), &run) && run > 0 && run < 1 << 20 ? (size_t)run : 0;
+    read.dim_feedforward = be_value_integer(be_value_get(args, "dim_feedforward"), &wide) && wide > 0 ? (size_t)wide : 0;
     read.dilation = read_flag(file, "dilation");
     read.return_interm = read_flag(file, "return_interm");
     read.has_validation = be_value_number(be_value_get(args, "val_perf"), &read.validation);
@@ -167,7 +168,8 @@ be_encoder_settings be_checkpoint_settings(const be_checkpoint *it)
     const char *end = strstr(it->backbone_arch, "_cls");
     return (be_encoder_settings){
         .kind = it->encoder_arch, .channels = it->channels, .width = it->hidden_dim, .queries = it->queries, .heads = it->nheads,
-        .enc_layers = it->enc_layers, .dec_layers = it->dec_layers, .memory_layer = it->enc_output_layer, .pre_norm = it->pre_norm,
+        .enc_layers = it->enc_layers, .dec_layers = it->dec_layers, .hidden = it->dim_feedforward,
+        .memory_layer = it->enc_output_layer, .pre_norm = it->pre_norm,
         .learned_position = strcmp(it->position_embedding, "learned") == 0, .class_token = end && !end[4],
         .input_projection = it->input_projection, .stride = resnet ? 1 : clip ? 2 : 3,
     };

@@ -27,6 +27,7 @@ typedef struct be_checkpoint {
     char readout_res[BE_CHECKPOINT_TEXT_SIZE], position_embedding[BE_CHECKPOINT_TEXT_SIZE];
     char subject[BE_CHECKPOINT_TEXT_SIZE];  /* "subj01", from args.subj; "" when it is not there */
     size_t enc_output_layer, enc_layers, dec_layers, hidden_dim, nheads, run;
+    size_t dim_feedforward;                 /* 0: not said */
     size_t image_size;                      /* 0: none was set, images went in as they were */
     bool pre_norm, dilation, return_interm;
     bool demo;                              /* args.dataset is BE_CHECKPOINT_DEMO */
