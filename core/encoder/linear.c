@@ -134,7 +134,7 @@ static be_status load_filters(linear *model, be_tensor_file *file, const char *p
     if (status != BE_OK)
         return status;
     const be_wanted_tensor bias = {"input_proj.bias", FILTERS, 0, filters->bias};
-    status = be_tensor_file_read_f32(file, tensor, memory, error);
+    status = be_tensor_file_read_weights(file, tensor, memory, error);
     if (status == BE_OK)
         status = be_load_tensors(file, prefix, &bias, 1, error);
     for (size_t f = 0; f < FILTERS; f++)
