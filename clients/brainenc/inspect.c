@@ -18,7 +18,7 @@ static const char help[] =
     "usage: brainenc inspect FILE... [--json] [--tensors] [--backbone-heads N]\n\n"
     "Says what a file is, what it predicts and what is missing: a checkpoint of the authors' program, a backbone, a subject\n"
     "file, any other .pth or .safetensors, an .npy array, a picture. Nothing is executed. A subject is checked as for a\n"
-    "prediction, so that what is said of it holds; of other models no weights are read.\n\n"
+    "prediction and a checkpoint as for an import, so that what is said of it holds; of a backbone no weights are read.\n\n"
     "  --json              one JSON object a file, one a line\n"
     "  --tensors           names, types and shapes of all tensors too\n"
     "  --backbone-heads N  a backbone's attention heads, where its file does not tell\n\n"
@@ -100,7 +100,20 @@ static void describe_tensors(const be_tensor_file *file, bool all, report *to)
     }
 }
 
-static be_status describe_checkpoint(const be_tensor_file *file, report *to, be_error *error)
+/* As an import checks it that is told nothing: BE_OK, or what is missing or must be asked. */
+static be_status check_checkpoint(be_tensor_file *file, const be_checkpoint *it, be_error *reason)
+{
+    be_encoder *encoder = NULL;
+    be_readout *readout = NULL;
+    be_status status = be_checkpoint_supported(it, BE_CLASS_TOKEN_UNKNOWN, BE_STREAMS_UNKNOWN, be_tensor_file_path(file), reason);
+    if (status == BE_OK)
+        status = be_checkpoint_load(file, it, NULL, &encoder, &readout, reason);
+    be_readout_free(readout);
+    be_encoder_free(encoder);
+    return status;
+}
+
+static be_status describe_checkpoint(be_tensor_file *file, report *to, be_error *error)
 {
     be_checkpoint it;
     be_error reason;
@@ -123,7 +136,7 @@ static be_status describe_checkpoint(const be_tensor_file *file, report *to, be_
         tell_format(to, "images", "as they are (425 x 425 pixels for NSD)");
     if (it.has_validation)
         tell_format(to, "validation", "%.4f mean correlation, as training recorded it", it.validation);
-    bool supported = be_checkpoint_supported(&it, BE_CLASS_TOKEN_UNKNOWN, path, &reason) == BE_OK;
+    bool supported = check_checkpoint(file, &it, &reason) == BE_OK;
     tell(to, "supported", supported ? "yes" : reason.message);
     if (supported)
         tell_format(to, "missing", "the backbone's weights (%zu channels); the ROI masks and fsaverage index, which `brainenc "

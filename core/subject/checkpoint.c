@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "core/backbone/backbone.h"
-#include "core/subject/readout_plan.h"
 
 be_status be_class_token_parse(const char *text, be_class_token *token, be_error *error)
 {
@@ -186,7 +185,8 @@ static be_status check_readout(const be_checkpoint *it, const char *path, be_err
     return BE_OK;
 }
 
-be_status be_checkpoint_supported(const be_checkpoint *it, be_class_token token, const char *path, be_error *error)
+be_status be_checkpoint_supported(const be_checkpoint *it, be_class_token token, be_streams_order order, const char *path,
+                                  be_error *error)
 {
     char name[BE_CHECKPOINT_TEXT_SIZE];
     be_features features;
@@ -211,5 +211,31 @@ be_status be_checkpoint_supported(const be_checkpoint *it, be_class_token token,
         return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: return_interm is set: what is computed then is not known here", path);
     if (it->queries == 0)
         return be_fail(error, BE_ERROR_FORMAT, "%s: the model has no queries", path);
-    return be_encoder_check(&settings, path, error);
+    status = be_encoder_check(&settings, path, error);
+    return status == BE_OK ? be_readout_check_order(it->readout_res, it->encoder_arch, order, path, error) : status;
+}
+
+/* --- the model ------------------------------------------------------------------------------------ */
+
+/* The tables of a learned position: MODEL section 3. */
+static be_status check_tables(const be_tensor_file *file, const be_encoder_settings *settings, be_error *error)
+{
+    static const char inside[] = "backbone_model.1.row_embed.weight";
+    if (!settings->learned_position || find(file, inside) || find(file, "row_embed.weight"))
+        return BE_OK;
+    return be_fail(error, BE_ERROR_FORMAT, "%s: position_embedding is 'learned', but tensor '" BE_CHECKPOINT_PREFIX "%s' is missing: the "
+                   "training program does not save what it drew for it", be_tensor_file_path(file), inside);
+}
+
+be_status be_checkpoint_load(be_tensor_file *file, const be_checkpoint *it, const be_readout_lists *lists, be_encoder **encoder,
+                             be_readout **readout, be_error *error)
+{
+    be_encoder_settings settings = be_checkpoint_settings(it);
+    be_status status = check_tables(file, &settings, error);
+    if (status == BE_OK)
+        status = be_encoder_load(file, BE_CHECKPOINT_PREFIX, &settings, encoder, error);
+    if (status == BE_OK)
+        status = be_readout_load(file, BE_CHECKPOINT_PREFIX, be_encoder_get_info(*encoder)->width, it->n_vertices[BE_LEFT],
+                                 it->n_vertices[BE_RIGHT], lists, readout, error);
+    return status;
 }

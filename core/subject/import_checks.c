@@ -19,12 +19,11 @@ static be_status check_vertices(const be_import_job *self, const be_import_sourc
     return BE_OK;
 }
 
-/* Loads the encoder and readout as they stand in the checkpoint, so that what is missing is named as it is called there. */
+/* What the checkpoint computes against the data. */
 static be_status check_model(be_import_job *self, const be_import_source *it)
 {
     const be_checkpoint *checkpoint = &it->checkpoint;
     const be_algonauts *data = &self->data;
-    be_encoder_settings settings = be_checkpoint_settings(checkpoint);
     be_encoder *encoder = NULL;
     be_readout *readout = NULL;
     be_readout_plan plan = {0};
@@ -36,12 +35,9 @@ static be_status check_model(be_import_job *self, const be_import_source *it)
                          "rest need %zu", it->from.checkpoint, checkpoint->queries, checkpoint->readout_res, data->rois.count - 1,
                          self->rois_from, plan.queries);
     if (status == BE_OK)
-        status = be_encoder_load(it->file, BE_CHECKPOINT_PREFIX, &settings, &encoder, self->error);
-    if (status == BE_OK)
         status = be_readout_plan_lists(&plan, &data->rois, data->n_vertices, &lists, self->error);
     if (status == BE_OK)
-        status = be_readout_load(it->file, BE_CHECKPOINT_PREFIX, be_encoder_get_info(encoder)->width, data->n_vertices[BE_LEFT],
-                                 data->n_vertices[BE_RIGHT], plan.by_vertex ? NULL : &lists, &readout, self->error);
+        status = be_checkpoint_load(it->file, checkpoint, plan.by_vertex ? NULL : &lists, &encoder, &readout, self->error);
     if (status == BE_OK)
         snprintf(self->unverified, sizeof self->unverified, "%s%s%s", be_encoder_get_info(encoder)->unverified,
                  *be_encoder_get_info(encoder)->unverified && *be_readout_unverified(checkpoint->readout_res) ? "; " : "",

@@ -76,6 +76,17 @@ const char *be_readout_unverified(const char *readout)
     return row ? row->unverified : "";
 }
 
+be_status be_readout_check_order(const char *readout, const char *encoder, be_streams_order order, const char *path, be_error *error)
+{
+    const struct row *row = find_row(readout);
+    if (!row || row->families != streams || order != BE_STREAMS_UNKNOWN || strcmp(encoder, "linear") == 0)
+        return BE_OK;
+    return be_fail(error, BE_ERROR_ARGUMENT,
+                   "%s: readout_res streams_inc: versions of the training program differ in where the query of the vertices in no "
+                   "stream stands, and the checkpoint does not say: --streams-order rest-last (the repaired public version) or "
+                   "rest-first (older private ones)", path);
+}
+
 /* --- the plan ------------------------------------------------------------------------------------- */
 
 static uint32_t query_of(const struct row *row, be_streams_order order, size_t count, int hemisphere, size_t roi)
@@ -121,16 +132,14 @@ be_status be_readout_plan_make(const char *readout, const char *encoder, be_stre
         *out = (be_readout_plan){.queries = n_vertices[BE_LEFT] + n_vertices[BE_RIGHT], .by_vertex = true};
         return BE_OK;
     }
-    if (row->families == streams && order == BE_STREAMS_UNKNOWN)
-        return be_fail(error, BE_ERROR_ARGUMENT,
-                       "%s: readout_res streams_inc: versions of the training program differ in where the query of the vertices in no "
-                       "stream stands, and the checkpoint does not say: --streams-order rest-last (the repaired public version) or "
-                       "rest-first (older private ones)", path);
+    be_status status = be_readout_check_order(readout, encoder, order, path, error);
+    if (status != BE_OK)
+        return status;
     if (row->numbering == BY_HALF && rois->count > HALF)
         return be_fail(error, BE_ERROR_FORMAT, "%s: readout_res %s has 8 queries a hemisphere, too few for %zu ROIs and the rest", path,
                        readout, rois->count - 1);
     plan.queries = row->numbering == BY_ROI ? BE_HEMISPHERES * rois->count : row->numbering == BY_HALF ? 2 * HALF : BE_HEMISPHERES;
-    be_status status = number_rois(row, order, rois->count, &plan, error);
+    status = number_rois(row, order, rois->count, &plan, error);
     if (status != BE_OK) {
         be_readout_plan_free(&plan);
         return status;
