@@ -83,8 +83,8 @@ typedef struct be_backbone_options {
 typedef struct be_backbone be_backbone;
 
 /* Opens the weights in `path` and loads what `taps` need (n_taps >= 1; `options` may be NULL). BE_ERROR_UNSUPPORTED when
- * no backbone is recognised, BE_ERROR_FORMAT naming the tensor that is missing or of the wrong shape, BE_ERROR_ARGUMENT
- * when a tap is deeper than the backbone. */
+ * no backbone is recognised, BE_ERROR_FORMAT naming the tensor that is missing or of the wrong shape or a tap that is deeper
+ * than the backbone, BE_ERROR_ARGUMENT naming an option that such a backbone has no use for. */
 be_status be_backbone_open(const char *path, const be_backbone_options *options, const be_tap *taps, size_t n_taps,
                            be_backbone **backbone, be_error *error);
 void be_backbone_close(be_backbone *backbone);

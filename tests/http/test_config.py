@@ -139,6 +139,7 @@ def test_a_port_that_is_taken(tmp_path, demo_settings, demo_daemon):
 
 def test_the_command_line(tmp_path):
     assert run_daemon("--version")[:2][0] == 0 and "--config" in run_daemon("--help")[1]
+    assert "exit codes: 0 " in run_daemon("--help")[1]
     for arguments in ([], ["--check"], ["--nonsense"], ["--config"], ["--config", "a", "b"]):
         code, out, err = run_daemon(*arguments)
         assert code == 2 and out == "" and err

@@ -110,6 +110,14 @@ def test_what_does_not_fit_its_backbone_is_refused_when_both_are_opened(tool, tm
     assert sentence.startswith(f"brainenc: {subject}: ") and all(word in sentence for word in words)
 
 
+def test_a_layer_that_the_backbone_has_not(tool, tmp_path):
+    subject = tmp_path / "subject.safetensors"
+    edit_checkpoint(MAIN / "checkpoint.pth", tmp_path / "checkpoint.pth", {"enc_output_layer": 7})
+    tool.run("import", tmp_path / "checkpoint.pth", "--data", SUBJ01, "-o", subject)
+    sentence = tool.refuses(DATA, "predict", PICTURE, *DINOV2, "--subject", subject)
+    assert f"{DINOV2[1]}: enc_output_layer 7 is deeper than the backbone's 4 blocks" in sentence
+
+
 def ignored(model):
     model["backbone_model.0.body.cls_token"] = np.ones((1, 1, 96))
     model["something.new.weight"] = np.ones((3, 96))

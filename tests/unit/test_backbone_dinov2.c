@@ -300,7 +300,7 @@ static void test_options_and_taps(void **state)
     const be_tap clip = {.features = BE_FEATURES_CLIP, .layer = 1}, deep = {.features = BE_FEATURES_DINOV2_CLS, .layer = 5};
     const char *path = golden(SMALL);
     refuse_backbone(path, &heads, &clip, 1, BE_ERROR_FORMAT, "is a dinov2 backbone, which has no clip features");
-    refuse_backbone(path, &heads, &deep, 1, BE_ERROR_ARGUMENT, "enc_output_layer 5 is deeper than the backbone's 4 blocks");
+    refuse_backbone(path, &heads, &deep, 1, BE_ERROR_FORMAT, "enc_output_layer 5 is deeper than the backbone's 4 blocks");
     refuse_backbone(path, &(be_backbone_options){.kind = "clip"}, all_taps, 2, BE_ERROR_FORMAT, "is a dinov2 backbone, not the clip");
     refuse_backbone(path, &(be_backbone_options){.activation = BE_ACTIVATION_GELU}, all_taps, 2, BE_ERROR_ARGUMENT, "activation");
     refuse_backbone(path, &(be_backbone_options){.heads = 5}, all_taps, 2, BE_ERROR_ARGUMENT, "width 96 is not a multiple of 5 heads");
