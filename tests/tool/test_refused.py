@@ -77,6 +77,7 @@ REFUSED = {  # checkpoint, changed arguments, changed tensors, what the sentence
     "the same with a projection": (SPATIAL, {"backbone_arch": "resnet18"}, with_projection, "spatial_feature has no input_proj"),
     "resnet18 --dilation": (RESNET18, {"dilation": True}, unchanged, "dilation is not possible with resnet18"),
     "spatial_feature with hemis": (SPATIAL, {"readout_res": "hemis"}, maps(2), "'hemis'"),
+    "spatial_feature with streams_inc": (SPATIAL, {"readout_res": "streams_inc"}, maps(16), "'streams_inc'"),
     "spatial_feature with a family": (SPATIAL, {"readout_res": "faces"}, maps(16), "'faces'"),
 }
 
