@@ -111,11 +111,11 @@ static be_status recognise(const be_tensor_file *file, const be_backbone_options
     if (asked && strcmp(asked, kind->name) != 0)
         return be_fail(error, BE_ERROR_FORMAT, "%s: is a %s backbone, not the %.40s it is said to be", path, kind->name, asked);
     if (options && options->activation != BE_ACTIVATION_AUTO && !kind->takes_activation)
-        return be_fail(error, BE_ERROR_ARGUMENT, "%s: is a %s backbone, whose activation is no choice: leave the option activation out",
-                       path, kind->name);
+        return be_fail(error, BE_ERROR_ARGUMENT, "%s: is a %s backbone, whose activation is no choice: leave --backbone-activation "
+                       "(in a configuration: activation) out", path, kind->name);
     if (options && options->heads != 0 && !kind->takes_heads)
-        return be_fail(error, BE_ERROR_ARGUMENT, "%s: is a %s backbone, which has no attention heads: leave the option heads out", path,
-                       kind->name);
+        return be_fail(error, BE_ERROR_ARGUMENT, "%s: is a %s backbone, which has no attention heads: leave --backbone-heads (in a "
+                       "configuration: heads) out", path, kind->name);
     for (size_t t = 0; t < n_taps; t++) {
         if (!kind->offers(taps[t].features))
             return be_fail(error, BE_ERROR_FORMAT, "%s: is a %s backbone, which has no %s features", path, kind->name,

@@ -296,7 +296,7 @@ void vit_name(be_backbone_info *info, const char *kind)
 be_status vit_find_heads(const be_tensor_file *file, const vit_source *from, const be_backbone_options *options,
                          size_t assumed, be_backbone_info *info, be_error *error)
 {
-    const char *path = be_tensor_file_path(file), *said_by = "the option heads";
+    const char *path = be_tensor_file_path(file), *said_by = "--backbone-heads, in a configuration heads";
     size_t heads = options ? options->heads : 0, width = info->width;
     if (heads == 0 && strcmp(from->names->origin, "Hugging Face") == 0) {
         be_status status = be_config_json_size(path, "num_attention_heads", &heads, error);
@@ -312,8 +312,8 @@ be_status vit_find_heads(const be_tensor_file *file, const vit_source *from, con
                      width);
     }
     if (heads == 0)
-        return be_fail(error, BE_ERROR_ARGUMENT, "%s: the number of heads cannot be known from width %zu: say it (heads)", path,
-                       width);
+        return be_fail(error, BE_ERROR_ARGUMENT, "%s: the number of heads cannot be known from width %zu: say it with "
+                       "--backbone-heads, in a configuration with heads", path, width);
     if (width % heads != 0)
         return be_fail(error, options && options->heads ? BE_ERROR_ARGUMENT : BE_ERROR_FORMAT,
                        "%s: width %zu is not a multiple of %zu heads (from %s)", path, width, heads, said_by);

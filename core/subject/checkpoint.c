@@ -8,7 +8,7 @@
 be_status be_class_token_parse(const char *text, be_class_token *token, be_error *error)
 {
     if (strcmp(text, "first-patch") != 0 && strcmp(text, "class-token") != 0)
-        return be_fail(error, BE_ERROR_ARGUMENT, "class token: '%.40s' is none of: first-patch, class-token", text);
+        return be_fail(error, BE_ERROR_ARGUMENT, "--class-token: '%.40s' is none of: first-patch, class-token", text);
     *token = strcmp(text, "first-patch") == 0 ? BE_CLASS_TOKEN_FIRST_PATCH : BE_CLASS_TOKEN_CLASS;
     return BE_OK;
 }

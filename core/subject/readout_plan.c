@@ -48,7 +48,7 @@ be_status be_streams_order_parse(const char *text, be_streams_order *order, be_e
             return BE_OK;
         }
     }
-    return be_fail(error, BE_ERROR_ARGUMENT, "streams order: '%.40s' is none of: rest-last, rest-first", text);
+    return be_fail(error, BE_ERROR_ARGUMENT, "--streams-order: '%.40s' is none of: rest-last, rest-first", text);
 }
 
 const char *be_streams_order_name(be_streams_order order)

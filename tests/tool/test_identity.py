@@ -59,7 +59,7 @@ def test_heads_of_a_backbone_without_any_are_refused(tool, tmp_path):
     subject = tmp_path / "subject.safetensors"
     tool.run("import", GOLDEN / "resnet/resnet18/checkpoint.pth", "--data", SUBJ01, "-o", subject)
     said = tool.refuses(USAGE, "predict", SMALL[0], "--backbone", RESNET, "--subject", subject, "--backbone-heads", "4")
-    assert str(RESNET) in said and "no attention heads" in said and "heads" in said
+    assert str(RESNET) in said and "no attention heads" in said and "--backbone-heads" in said
     assert "no attention heads" in tool.refuses(USAGE, "inspect", RESNET, "--backbone-heads", "4")
     found = tool.run("predict", SMALL[0], "--json", "--backbone", RESNET, "--subject", subject).json()["predictions"][0]["model"]
     assert (found["backbone_heads"], found["backbone_activation"]) == (0, "relu")

@@ -49,6 +49,11 @@ def with_projection(model):
     model["input_proj.weight"], model["input_proj.bias"] = np.zeros((96, 64, 1, 1)), np.zeros(96)
 
 
+def without_filters(model):
+    del model["input_proj.weight"]
+    model["lh_embed.0.weight"] = np.zeros((300, 256))
+
+
 def unchanged(_):
     pass
 
@@ -70,6 +75,14 @@ REFUSED = {  # checkpoint, changed arguments, changed tensors, what the sentence
     "a narrower dim_feedforward": (MAIN, {"dim_feedforward": 64}, unchanged,
                                    "dim_feedforward is 64, but tensor 'model.transformer.decoder.layers.0.linear1.weight' has 128"),
     "a wider dim_feedforward": (CUSTOM, {"dim_feedforward": 2048}, unchanged, "dim_feedforward is 2048, but tensor 'model.transformer."),
+    "linear without its filters": (VARIANTS / "linear_q_cls", {"backbone_arch": "dinov2_q"}, without_filters,
+                                    "'model.input_proj.weight' is missing"),
+    "linear with another readout": (VARIANTS / "linear_q_cls", {"backbone_arch": "dinov2_q"}, unchanged,
+                                    "'model.lh_embed.0.weight' has 96 columns, expected 256 for each cell of a square"),
+    "a class token of another width": (VARIANTS / "linear_q_cls", {},
+                                       lambda model: model.update({"rh_embed.0.weight": model["rh_embed.0.weight"][:, :64]}),
+                                       "'model.rh_embed.0.weight' has the wrong shape, expected [320][96]"),
+    "spatial_feature without maps": (SPATIAL, {}, lambda model: model.pop("spatial_embed.weight"), "'model.spatial_embed.weight' is missing"),
     "linear with a transformer": (MAIN, {"encoder_arch": "linear"}, unchanged,
                                   "encoder_arch is 'linear', which has no tensor 'model.transformer."),
     "resnet18 with custom_transformer": (RESNET18, {"encoder_arch": "custom_transformer"}, unchanged, "has no input_proj"),

@@ -65,7 +65,10 @@ def test_what_only_its_owner_knows_is_asked(tool, tmp_path):
         assert words in tool.run("import", folder / name / "checkpoint.pth", "--data", SUBJ01, "-o", out, code=USAGE).err
     error = tool.run("import", folder / "streams_inc_patched/checkpoint.pth", "--data", SUBJ01, "--streams-order", "middle", "-o", out,
                      code=USAGE).err
-    assert "rest-last" in error and "rest-first" in error and not out.exists()
+    assert "--streams-order: 'middle' is none of: rest-last, rest-first" in error and not out.exists()
+    error = tool.run("import", folder / "linear_dinov2_cls_patched/checkpoint.pth", "--data", SUBJ01, "--class-token", "x", "-o", out,
+                     code=USAGE).err
+    assert "--class-token: 'x' is none of: first-patch, class-token" in error
 
 
 def test_streams_whose_rest_stands_first(tool, tmp_path):
