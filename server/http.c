@@ -95,7 +95,7 @@ static void answer_page(exchange *it)
     case ROUTE_READYZ: answer_text(it, ready ? 200 : 503, ready ? "ready\n" : served ? "draining\n" : "loading\n"); break;
     case ROUTE_METRICS: answer_metrics(it); break;
     case ROUTE_OPENAPI: status = page_openapi(&it->answer, &error); break;
-    case ROUTE_SUBJECTS: status = page_subjects(served, &it->answer, &error); break;
+    case ROUTE_SUBJECTS: status = page_subjects(served, &it->parameters, &it->answer, &error); break;
     default: status = page_rois(served, &it->parameters, &it->answer, &error); break;
     }
     if (status != BE_OK)

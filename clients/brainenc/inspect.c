@@ -113,6 +113,25 @@ static be_status check_checkpoint(be_tensor_file *file, const be_checkpoint *it,
     return status;
 }
 
+/* Those of the training arguments that such a model makes use of. */
+static void tell_settings(const be_checkpoint *it, report *to)
+{
+    char name[BE_CHECKPOINT_TEXT_SIZE];
+    be_features features;
+    bool transformer = strstr(it->encoder_arch, "transformer") != NULL;
+    be_checkpoint_features(it, BE_CLASS_TOKEN_UNKNOWN, name);
+    bool layers = be_features_parse(name, &features, NULL) != BE_OK || be_features_have_layers(features);
+    if (layers || (transformer && it->enc_layers > 0))
+        tell_format(to, "features", "%s, enc_output_layer %zu", it->backbone_arch, it->enc_output_layer);
+    else
+        tell_format(to, "features", "%s%s", it->backbone_arch, it->dilation ? ", dilated" : "");
+    if (transformer)
+        tell_format(to, "encoder", "%s, %zu encoder and %zu decoder layers, %zu heads, width %zu, %s position", it->encoder_arch,
+                    it->enc_layers, it->dec_layers, it->nheads, it->hidden_dim, it->position_embedding);
+    else
+        tell(to, "encoder", it->encoder_arch);
+}
+
 static be_status describe_checkpoint(be_tensor_file *file, report *to, be_error *error)
 {
     be_checkpoint it;
@@ -123,9 +142,7 @@ static be_status describe_checkpoint(be_tensor_file *file, report *to, be_error 
         return status;
     begin(to, path, "a checkpoint of the authors' training program");
     tell(to, "format", be_tensor_format_name(be_tensor_file_format(file)));
-    tell_format(to, "features", "%s, enc_output_layer %zu", it.backbone_arch, it.enc_output_layer);
-    tell_format(to, "encoder", "%s, %zu encoder and %zu decoder layers, %zu heads, width %zu, %s position", it.encoder_arch,
-                it.enc_layers, it.dec_layers, it.nheads, it.hidden_dim, it.position_embedding);
+    tell_settings(&it, to);
     tell_format(to, "readout", "%s, %zu queries", it.readout_res, it.queries);
     if (it.n_vertices[BE_LEFT])
         tell_format(to, "predicts", "%zu left and %zu right vertices%s%s", it.n_vertices[BE_LEFT], it.n_vertices[BE_RIGHT],
@@ -194,7 +211,7 @@ static be_status tell_members(report *to, const be_subject_info *info, be_error 
     add_members(&text, info);
     be_status status = be_text_finish(&text, error);
     if (status == BE_OK)
-        tell_format(to, "features", "%s, %s, %zu channels", be_features_name(info->member[0].tap.features), text.bytes, info->channels);
+        tell_format(to, "features", "%s, %zu channels", text.bytes, info->channels);
     free(text.bytes);
     return status;
 }
@@ -230,7 +247,10 @@ static be_status describe_subject(const char *path, report *to, be_error *error)
     begin(to, path, info->demo ? "a subject (demo: random weights)" : "a subject");
     tell(to, "subject", info->name);
     status = tell_members(to, info, error);
-    tell_format(to, "encoder", "%s, %zu heads; %s, %zu queries", info->encoder, info->heads, info->readout, info->queries);
+    if (strstr(info->encoder, "transformer"))
+        tell_format(to, "encoder", "%s, %zu heads; %s, %zu queries", info->encoder, info->heads, info->readout, info->queries);
+    else
+        tell_format(to, "encoder", "%s; %s, %zu %s", info->encoder, info->readout, info->queries, info->queries == 1 ? "query" : "queries");
     tell_format(to, "predicts", "%zu left and %zu right vertices, %s", info->n_vertices[BE_LEFT], info->n_vertices[BE_RIGHT],
                 info->units);
     tell_format(to, "images", "%zu x %zu pixels", info->image_size, info->image_size);

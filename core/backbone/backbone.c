@@ -13,16 +13,16 @@ static const be_backbone_kind *const kinds[] = {
 enum { N_KINDS = sizeof kinds / sizeof *kinds };
 
 /* One row for each kind of feature map. */
-static const struct { const char *name; bool class_token; } feature_rows[] = {
-    [BE_FEATURES_DINOV2_Q] = {"dinov2_q", false},
-    [BE_FEATURES_DINOV2] = {"dinov2", false},
-    [BE_FEATURES_DINOV2_Q_CLS] = {"dinov2_q_cls", true},
-    [BE_FEATURES_DINOV2_CLS_FIRST_PATCH] = {"dinov2_cls/first-patch", true},
-    [BE_FEATURES_DINOV2_CLS] = {"dinov2_cls/class-token", true},
-    [BE_FEATURES_CLIP] = {"clip", false},
-    [BE_FEATURES_CLIP_CLS] = {"clip_cls", true},
-    [BE_FEATURES_RESNET18] = {"resnet18", false},
-    [BE_FEATURES_RESNET50] = {"resnet50", false},
+static const struct { const char *name; bool class_token, layers; } feature_rows[] = {
+    [BE_FEATURES_DINOV2_Q] = {"dinov2_q", false, true},
+    [BE_FEATURES_DINOV2] = {"dinov2", false, true},
+    [BE_FEATURES_DINOV2_Q_CLS] = {"dinov2_q_cls", true, true},
+    [BE_FEATURES_DINOV2_CLS_FIRST_PATCH] = {"dinov2_cls/first-patch", true, true},
+    [BE_FEATURES_DINOV2_CLS] = {"dinov2_cls/class-token", true, true},
+    [BE_FEATURES_CLIP] = {"clip", false, false},
+    [BE_FEATURES_CLIP_CLS] = {"clip_cls", true, false},
+    [BE_FEATURES_RESNET18] = {"resnet18", false, false},
+    [BE_FEATURES_RESNET50] = {"resnet50", false, false},
 };
 enum { N_FEATURES = sizeof feature_rows / sizeof *feature_rows };
 
@@ -48,6 +48,11 @@ const char *be_features_name(be_features features)
 bool be_features_is_class(be_features features)
 {
     return feature_rows[features].class_token;
+}
+
+bool be_features_have_layers(be_features features)
+{
+    return feature_rows[features].layers;
 }
 
 static const char *const activation_names[] = {

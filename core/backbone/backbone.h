@@ -33,6 +33,8 @@ be_status be_features_parse(const char *text, be_features *features, be_error *e
 const char *be_features_name(be_features features);
 /* True for one token without a grid: the map is [1][channels]. */
 bool be_features_is_class(be_features features);
+/* True when they are read from the layer asked for; false for those of the last one, whatever layer is named. */
+bool be_features_have_layers(be_features features);
 
 /* One feature map to be read: of which kind, and of which layer (`enc_output_layer`: 1 is the last block, 2 the one
  * before; 0 is the first). */

@@ -249,7 +249,7 @@ be_status vit_inspect(const be_tensor_file *file, const vit_source *from, const 
     if (status != BE_OK)
         return status;
     for (size_t i = 0; i < n_taps; i++) {
-        if (!vit_ignores_layer(taps[i].features) && taps[i].layer > info->depth)
+        if (be_features_have_layers(taps[i].features) && taps[i].layer > info->depth)
             return be_fail(error, BE_ERROR_FORMAT, "%s: enc_output_layer %zu is deeper than the backbone's %zu blocks",
                            be_tensor_file_path(file), taps[i].layer, info->depth);
     }

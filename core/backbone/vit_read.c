@@ -14,7 +14,7 @@ enum { NAME_SIZE = 256 };
 /* MODEL section 2: layer L is block depth - L, layer 0 is block 0. A block's queries come before it, its output after. */
 static size_t blocks_before(const be_tap *tap, size_t depth)
 {
-    if (vit_ignores_layer(tap->features))
+    if (!be_features_have_layers(tap->features))
         return depth;
     return (tap->layer == 0 ? 0 : depth - tap->layer) + !vit_reads_queries(tap->features);
 }

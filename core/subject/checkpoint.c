@@ -196,6 +196,11 @@ be_status be_checkpoint_supported(const be_checkpoint *it, be_class_token token,
         return be_fail(error, BE_ERROR_ARGUMENT,
                        "%s: backbone_arch dinov2_cls: the published program takes the first patch's token for it: --class-token "
                        "first-patch (what it computes) or class-token (what its name says)", path);
+    if (strcmp(it->backbone_arch, "dinov2_cls") != 0 && token != BE_CLASS_TOKEN_UNKNOWN)
+        return be_fail(error, BE_ERROR_ARGUMENT, "%s: --class-token is for backbone_arch dinov2_cls, this is %s", path, it->backbone_arch);
+    if (order != BE_STREAMS_UNKNOWN && !be_readout_needs_order(it->readout_res, it->encoder_arch))
+        return be_fail(error, BE_ERROR_ARGUMENT, "%s: --streams-order is for queries of readout_res streams_inc, this is %s with %s", path,
+                       it->readout_res, it->encoder_arch);
     be_checkpoint_features(it, token, name);
     if (be_features_parse(name, &features, &why) != BE_OK)
         return be_fail(error, why.status, "%s: %s", path, why.message);

@@ -76,10 +76,15 @@ const char *be_readout_unverified(const char *readout)
     return row ? row->unverified : "";
 }
 
-be_status be_readout_check_order(const char *readout, const char *encoder, be_streams_order order, const char *path, be_error *error)
+bool be_readout_needs_order(const char *readout, const char *encoder)
 {
     const struct row *row = find_row(readout);
-    if (!row || row->families != streams || order != BE_STREAMS_UNKNOWN || strcmp(encoder, "linear") == 0)
+    return row && row->families == streams && strcmp(encoder, "linear") != 0;
+}
+
+be_status be_readout_check_order(const char *readout, const char *encoder, be_streams_order order, const char *path, be_error *error)
+{
+    if (!be_readout_needs_order(readout, encoder) || order != BE_STREAMS_UNKNOWN)
         return BE_OK;
     return be_fail(error, BE_ERROR_ARGUMENT,
                    "%s: readout_res streams_inc: versions of the training program differ in where the query of the vertices in no "

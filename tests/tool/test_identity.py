@@ -4,7 +4,7 @@ import json
 import pytest
 
 from golden_cases import GOLDEN, SMALL, SUBJ01
-from support import USAGE, read_gifti
+from support import USAGE, edit_checkpoint, read_gifti
 
 CLIP, RESNET = GOLDEN / "clip/open_clip_narrow.pth", GOLDEN / "resnet/resnet18_narrow.pth"
 ASKED = {"as published": [], "gelu": ["--backbone-activation", "gelu"], "heads": ["--backbone-heads", "4"], "bf16": ["--precision", "bf16"]}
@@ -53,6 +53,15 @@ def test_heads_against_the_rule_of_published_backbones_are_not_verified(tool, su
         notes = answer["predictions"][0]["model"].get("unverified", [])
         assert any(f"{heads} attention heads for width 128" in note for note in notes) == marked
         assert ("unverified" in tool.run("inspect", CLIP, "--json", "--backbone-heads", heads).json()) == marked
+
+
+def test_the_table_says_it_before_its_header(tool, tmp_path):
+    edit_checkpoint(GOLDEN / "clip/transformer_rois/checkpoint.pth", tmp_path / "checkpoint.pth", {"nheads": 8})
+    tool.run("import", tmp_path / "checkpoint.pth", "--data", SUBJ01, "-o", tmp_path / "subject.safetensors")
+    lines = tool.run("predict", SMALL[0], "--backbone", CLIP, "--subject", tmp_path / "subject.safetensors",
+                     "--backbone-heads", 4).out.decode().splitlines()
+    assert [line.split(":")[0] for line in lines[1:3]] == ["  unverified"] * 2 and "nheads 8" in lines[1] and "4 attention heads" in lines[2]
+    assert lines[3].split() == ["ROI", "lh", "mean", "n", "rh", "mean", "n"] and lines[4].startswith("  V1v")
 
 
 def test_heads_of_a_backbone_without_any_are_refused(tool, tmp_path):

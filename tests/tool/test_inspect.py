@@ -78,6 +78,29 @@ def test_of_a_learned_position_it_names_the_tables_that_nobody_saved(tool, tmp_p
     assert "model.backbone_model.1.row_embed.weight" in inspect(tool, path.with_name("checkpoint_with_position_table.pth"), "--tensors")
 
 
+@pytest.mark.parametrize("name, features, encoder", [
+    ("variants/linear_q", "dinov2_q, enc_output_layer 1", "linear"), ("variants/spatial_rois", "dinov2_q, enc_output_layer 1", "spatial_feature"),
+    ("clip/transformer_rois", "clip", "transformer, 0 encoder and 1 decoder layers, 16 heads, width 96, sine position"),
+    ("clip/linear_cls", "clip_cls", "linear"), ("resnet/resnet50_dilation", "resnet50, dilated", None), ("resnet/resnet18", "resnet18", None),
+])
+def test_settings_are_told_that_mean_something(tool, name, features, encoder):
+    found = json.loads(inspect(tool, GOLDEN / name / "checkpoint.pth", "--json"))
+    assert found["features"] == features and encoder in (None, found["encoder"])
+
+
+@pytest.mark.parametrize("name, features, encoder", [
+    ("resnet/resnet50_dilation", "resnet50 dilated", "transformer, 16 heads; rois_all, 50 queries"),
+    ("clip/spatial_rois", "clip", "spatial_feature; rois_all, 50 queries"), ("clip/linear_cls", "clip_cls", "linear; rois_all, 1 query"),
+    ("variants/dinov2q_enc3", "dinov2_q layer 3", "transformer, 16 heads; rois_all, 50 queries"),
+])
+def test_of_a_subject_too(tool, tmp_path, name, features, encoder):
+    out = tmp_path / "out.safetensors"
+    said = tool.run("import", GOLDEN / name / "checkpoint.pth", "--data", CASE / "algonauts/subj01", "-o", out).out.decode()
+    found = json.loads(inspect(tool, out, "--json"))
+    assert said.splitlines()[0].endswith(f", features {features}") and found["features"].startswith(f"{features}, ")
+    assert found["encoder"] == encoder
+
+
 def test_a_checkpoint_of_another_layer_is_told_apart(tool):
     text = inspect(tool, GOLDEN / "variants/dinov2q_enc3/checkpoint.pth")
     assert "dinov2_q, enc_output_layer 3" in text

@@ -71,6 +71,17 @@ def test_what_only_its_owner_knows_is_asked(tool, tmp_path):
     assert "--class-token: 'x' is none of: first-patch, class-token" in error
 
 
+def test_a_choice_that_means_nothing_is_refused(tool, tmp_path):
+    folder, out = GOLDEN / "variants", tmp_path / "out.safetensors"
+    for name, choice, words in (("streams_inc_patched", ["--streams-order", "rest-last", "--class-token", "class-token"], "--class-token is for"),
+                                ("dinov2q_enc3", ["--class-token", "first-patch"], "--class-token is for backbone_arch dinov2_cls"),
+                                ("dinov2q_enc3", ["--streams-order", "rest-last"], "--streams-order is for queries of readout_res streams_inc"),
+                                ("linear_dinov2_cls_patched", ["--class-token", "first-patch", "--streams-order", "rest-last"],
+                                 "--streams-order is for")):
+        assert words in tool.refuses(USAGE, "import", folder / name / "checkpoint.pth", "--data", SUBJ01, *choice, "-o", out)
+    assert not out.exists()
+
+
 def test_streams_whose_rest_stands_first(tool, tmp_path):
     """The golden model with its queries in the other order, imported as such, is the golden model."""
     def turn(model):
