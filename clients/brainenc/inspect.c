@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <hdf5.h>
+
 #include "clients/brainenc/members_text.h"
 #include "clients/brainenc/tool.h"
 #include "core/base/utf8.h"
@@ -11,14 +13,16 @@
 #include "core/files/mapped_file.h"
 #include "core/files/npy.h"
 #include "core/files/tensor_file.h"
+#include "core/image/hdf5_images.h"
 #include "core/subject/checkpoint.h"
 #include "core/subject/quality.h"
 
 static const char help[] =
     "usage: brainenc inspect FILE... [--json] [--tensors] [--backbone-heads N]\n\n"
     "Says what a file is, what it predicts and what is missing: a checkpoint of the authors' program, a backbone, a subject\n"
-    "file, any other .pth or .safetensors, an .npy array, a picture. Nothing is executed. A subject is checked as for a\n"
-    "prediction and a checkpoint as for an import, so that what is said of it holds; of a backbone no weights are read.\n\n"
+    "file, any other .pth or .safetensors, an .npy array, a picture, pictures in HDF5. Nothing is executed. A subject is\n"
+    "checked as for a prediction and a checkpoint as for an import, so that what is said of it holds; of a backbone no\n"
+    "weights are read.\n\n"
     "  --json              one JSON object a file, one a line\n"
     "  --tensors           names, types and shapes of all tensors too\n"
     "  --backbone-heads N  a backbone's attention heads, where its file does not tell\n\n"
@@ -301,6 +305,29 @@ static be_status describe_picture(const be_mapped_file *file, const char *path, 
     return BE_OK;
 }
 
+/* What `predict` would read from it. */
+static be_status describe_hdf5(const char *path, report *to, be_error *error)
+{
+    be_hdf5_images *images = NULL;
+    size_t width, height;
+    be_error reason;
+    H5dont_atexit(); /* as for a prediction */
+    be_status status = be_hdf5_images_open(path, NULL, BE_DEFAULT_PIXELS, &images, &reason);
+    if (status == BE_ERROR_NOT_FOUND || status == BE_ERROR_UNSUPPORTED || status == BE_ERROR_LIMIT) {
+        begin(to, path, "an HDF5 file");
+        tell(to, "supported", reason.message);
+        return BE_OK;
+    }
+    if (status != BE_OK)
+        return be_fail(error, status, "%s", reason.message);
+    begin(to, path, "pictures in an HDF5 file, which `brainenc predict` reads");
+    be_hdf5_images_size(images, &width, &height);
+    tell(to, "dataset", be_hdf5_images_dataset(images));
+    tell_format(to, "pictures", "%zu of %zu x %zu pixels", be_hdf5_images_count(images), width, height);
+    be_hdf5_images_close(images);
+    return BE_OK;
+}
+
 /* A .pth or .safetensors: which of ours is it? */
 static be_status describe_weights(const char *path, size_t heads, bool all, report *to, be_error *error)
 {
@@ -341,6 +368,8 @@ static be_status describe(const char *path, size_t heads, bool all, report *to, 
         status = describe_picture(&file, path, to, error);
     else if (file.size >= 6 && memcmp(file.bytes, "\x93NUMPY", 6) == 0)
         status = describe_npy(&file, path, to, error);
+    else if (file.size >= 8 && memcmp(file.bytes, "\x89HDF\r\n\x1a\n", 8) == 0)
+        status = describe_hdf5(path, to, error);
     else
         status = describe_weights(path, heads, all, to, error);
     be_mapped_file_close(&file);
