@@ -289,11 +289,9 @@ static void compute_all_maps(request *it)
 static void hold(const batch *self, const request *it)
 {
     for (size_t i = 0; i < it->n_images && it->kind != REQUEST_HELD_ATTENTION; i++) {
-        for (size_t s = 0; s < it->query.n_subjects; s++) {
-            if (engine_subject_info(it->engine, it->query.subjects[s])->heads > 0) /* it can be asked for maps later */
-                results_put(self->held, it->caller, it->engine, it->query.subjects[s], &it->images[i].about, &it->images[i].input,
-                            &it->images[i].outputs[s]);
-        }
+        for (size_t s = 0; s < it->query.n_subjects; s++)
+            results_put(self->held, it->caller, it->engine, it->query.subjects[s], &it->images[i].about, &it->images[i].input,
+                        &it->images[i].outputs[s]);
     }
 }
 

@@ -95,7 +95,7 @@ static void answer_page(exchange *it)
     case ROUTE_READYZ: answer_text(it, ready ? 200 : 503, ready ? "ready\n" : served ? "draining\n" : "loading\n"); break;
     case ROUTE_METRICS: answer_metrics(it); break;
     case ROUTE_OPENAPI: status = page_openapi(&it->answer, &error); break;
-    case ROUTE_SUBJECTS: status = page_subjects(served, &it->answer, &error); break;
+    case ROUTE_SUBJECTS: status = page_subjects(served, &it->parameters, &it->answer, &error); break;
     default: status = page_rois(served, &it->parameters, &it->answer, &error); break;
     }
     if (status != BE_OK)
@@ -122,7 +122,7 @@ static be_status find_held(exchange *it, const char *id, be_error *error)
         asked->held = NULL;
     }
     if (!asked->held && !id && query_check_maps(asked, error) != BE_OK)
-        return error->status; /* of the default subject nothing is ever held */
+        return error->status; /* the subject asked for, or the default one, has no maps to hold */
     if (!asked->held && id)
         return be_fail(error, BE_ERROR_NOT_FOUND, "id: '%.40s' is not held any more: POST the image to /attention", id);
     if (!asked->held)

@@ -13,6 +13,8 @@ static const char help[] =
     "  --version      prints the version\n\n"
     "signals: SIGTERM finishes what is in flight and ends (a second one ends at once), SIGHUP loads the configuration\n"
     "and weights anew and swaps them in when they are good\n\n"
+    "exit codes: 0 ended as told, or --check found all good; 1 it could not start or go on, or --check found a fault;\n"
+    "2 wrong command line\n\n"
     "example: brainenc demo -o demo && brainencd --config demo/brainencd.yaml\n";
 
 int main(int argc, char **argv)

@@ -48,8 +48,6 @@ static void add_subject(be_json *json, cJSON *list, const engine *served, size_t
     be_json_text(json, object, "name", subject->name);
     be_json_flag(json, object, "demo", info->demo);
     be_answer_add_model(json, object, model, subject->subject);
-    be_json_number(json, object, "backbone_heads", (double)backbone->heads);
-    be_json_text(json, object, "backbone_activation", be_activation_name(backbone->activation));
     be_json_text(json, object, "backbone_unverified", backbone->unverified);
     be_json_text(json, object, "isa", be_session_isa(engine_session(served, subject->model)));
     be_json_number(json, object, "image_size", (double)info->image_size);
@@ -66,8 +64,12 @@ static void add_subject(be_json *json, cJSON *list, const engine *served, size_t
         be_json_text(json, unverified, NULL, backbone->unverified);
 }
 
-be_status page_subjects(const engine *served, answer *to, be_error *error)
+be_status page_subjects(const engine *served, const parameters *from, answer *to, be_error *error)
 {
+    static const char *const keys[] = {NULL};
+    be_status status = query_check_keys(from, keys, error);
+    if (status != BE_OK)
+        return status;
     be_json json = be_json_begin();
     cJSON *list = be_json_array(&json, json.root, "subjects");
     for (size_t i = 0; i < engine_subjects(served); i++)
@@ -179,7 +181,8 @@ static const described_route described[] = {
       {"id", "the prediction's; without it your most recent one"}, {"subject", "one name: your most recent prediction of it"},
       {"hemi", "of ROIs: lh, rh or both (default)"}, {"heads", "mean (default) or all"},
       {"format", "json, npy or png (also by Accept)"}}, COMPUTES},
-    {"/subjects", "get", "What is loaded, and what the precision costs each subject.", {{NULL, NULL}}, ASKS_FOR_A_KEY},
+    {"/subjects", "get", "What is loaded, what the precision costs each subject, and how well each is predicted (each ROI: /rois?quality=true).",
+     {{NULL, NULL}}, ASKS_FOR_A_KEY},
     {"/rois", "get", "The ROIs of the subjects.", {{"subject", "as for /predict (default: all)"},
       {"quality", "true: how well each one's vertices are predicted"},
       {"output", "counts (default), or vertices: adds each ROI's vertices and the subject's places on fsaverage"}}, LOOKS_UP},
@@ -225,7 +228,7 @@ static void describe_body(be_json *json, cJSON *operation)
 static void describe_answers(be_json *json, cJSON *operation, const described_route *route)
 {
     static const struct { const char *code, *meaning; demand from; } errors[] = {
-        {"400", "a parameter is wrong", LOOKS_UP}, {"401", "the key is missing or wrong", ASKS_FOR_A_KEY},
+        {"400", "a parameter is wrong", ASKS_FOR_A_KEY}, {"401", "the key is missing or wrong", ASKS_FOR_A_KEY},
         {"404", "an unknown subject, ROI or id", LOOKS_UP},
         {"408", "the upload took longer than limits.deadline_ms", TAKES_AN_IMAGE},
         {"409", "maps or spread of a model without, fsaverage without an index", COMPUTES},

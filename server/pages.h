@@ -4,8 +4,8 @@
 
 #include "server/query.h"
 
-/* GET /subjects: each subject with its weights' hashes, vertex counts and score. */
-be_status page_subjects(const engine *served, answer *to, be_error *error);
+/* GET /subjects: each subject with its weights' hashes, vertex counts and quality. It takes no parameter. */
+be_status page_subjects(const engine *served, const parameters *from, answer *to, be_error *error);
 /* GET /rois?subject=&output=: names, families and vertex counts, or the vertices too. */
 be_status page_rois(const engine *served, const parameters *from, answer *to, be_error *error);
 /* GET /openapi.json. */

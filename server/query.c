@@ -41,6 +41,8 @@ bool query_has_parameter(request_kind kind, const char *name)
 be_status query_check_keys(const parameters *from, const char *const *keys, be_error *error)
 {
     char names[200] = "";
+    if (!*keys)
+        snprintf(names, sizeof names, "none");
     for (const char *const *key = keys; *key; key++) {
         size_t length = strlen(names);
         snprintf(names + length, sizeof names - length, "%s%s", length ? ", " : "", *key);

@@ -98,6 +98,17 @@ static entry *find(results *self, const char *id, const char *caller, const size
 
 /* --- from outside --------------------------------------------------------------------------------- */
 
+static be_status copy_picture(be_image *out, const be_image *from)
+{
+    void *pixels;
+    be_status status = be_allocate(&pixels, from->width * from->height, 3, "a held picture", NULL);
+    if (status != BE_OK)
+        return status;
+    *out = (be_image){from->width, from->height, pixels};
+    memcpy(pixels, from->rgb, from->width * from->height * 3);
+    return BE_OK;
+}
+
 static be_status copy_floats(float **out, const float *from, size_t count)
 {
     be_status status = be_allocate_floats(out, count, "a held prediction", NULL);
@@ -111,8 +122,9 @@ static entry *make_entry(engine *served, size_t subject, const be_answer_image *
 {
     size_t cells = about->rows * about->columns, maps = engine_subject_info(served, subject)->maps * cells;
     size_t features = engine_feature_floats(served, subject, cells);
+    bool has_maps = engine_subject_info(served, subject)->heads > 0;
     const engine_subject *place = engine_subject_at(served, subject);
-    void *memory, *pixels;
+    void *memory;
     if (be_allocate(&memory, 1, sizeof(entry), "a held result", NULL) != BE_OK)
         return NULL;
     entry *it = memory;
@@ -121,15 +133,10 @@ static entry *make_entry(engine *served, size_t subject, const be_answer_image *
     it->result.subject = subject;
     it->result.about = *about;
     it->result.about.name = NULL;
-    it->bytes = sizeof *it + input->width * input->height * 3 + (maps + features) * sizeof(float);
+    it->bytes = sizeof *it + (has_maps ? input->width * input->height * 3 : 0) + (maps + features) * sizeof(float);
     if (be_answer_id(engine_model(served, place->model), place->subject, about, it->result.id, NULL) != BE_OK ||
-        be_allocate(&pixels, input->width * input->height, 3, "a held picture", NULL) != BE_OK) {
-        held_result_release(&it->result);
-        return NULL;
-    }
-    it->result.input = (be_image){input->width, input->height, pixels};
-    memcpy(pixels, input->rgb, input->width * input->height * 3);
-    if ((maps > 0 && copy_floats(&it->result.output.attention, output->attention, maps) != BE_OK) ||
+        (has_maps && copy_picture(&it->result.input, input) != BE_OK) ||
+        (maps > 0 && copy_floats(&it->result.output.attention, output->attention, maps) != BE_OK) ||
         (features > 0 && copy_floats(&it->result.output.features, output->features, features) != BE_OK)) {
         held_result_release(&it->result);
         return NULL;

@@ -9,15 +9,16 @@
 
 typedef struct results results;
 
-/* One prediction of one subject; immutable, reference-counted. It keeps its engine. */
+/* One prediction of one subject; immutable, reference-counted. It keeps its engine. Of a subject without maps nothing but that it was
+ * made: who asks for its map is told why there is none. */
 typedef struct held_result held_result;
 struct held_result {
     char id[BE_ID_SIZE];
     engine *engine;
     size_t subject;        /* of the engine */
     be_answer_image about; /* name is NULL */
-    be_image input;        /* fitted; owned */
-    be_output output;      /* attention, or features of a subject whose maps are by vertex; owned */
+    be_image input;        /* fitted; owned; no pixels for a subject without maps */
+    be_output output;      /* attention, or features of a subject whose maps are by vertex; owned; empty for one without maps */
 };
 
 /* Holds up to `bytes` bytes. */

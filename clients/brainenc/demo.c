@@ -341,9 +341,9 @@ static be_status run(job *self)
     be_status status = write_all(self);
     if (status != BE_OK)
         return status;
-    printf("%s/%s\n%s/%s\n%s/algonauts/subj01\n%s/subj01.safetensors\n%s/picture.png\n"
+    printf("%s/%s\n%s/%s\n%s/algonauts/subj01\n%s/subj01.safetensors\n%s/picture.png\n%s/brainencd.yaml\n"
            "Random weights: what this model predicts means nothing.\n", self->folder, self->size.backbone_file, self->folder,
-           is_ensemble(self) ? "results" : "checkpoint.pth", self->folder, self->folder, self->folder);
+           is_ensemble(self) ? "results" : "checkpoint.pth", self->folder, self->folder, self->folder, self->folder);
     return BE_OK;
 }
 

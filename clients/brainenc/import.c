@@ -144,8 +144,8 @@ static int print_summary(const char *path)
     add_members(&layers, info);
     be_status status = be_text_finish(&layers, &error);
     if (status == BE_OK) {
-        printf("%s: %s, %zu left and %zu right vertices, %zu ROIs, features %s %s%s\n", path, info->name, info->n_vertices[BE_LEFT],
-               info->n_vertices[BE_RIGHT], info->rois.count - 1, be_features_name(info->member[0].tap.features), layers.bytes,
+        printf("%s: %s, %zu left and %zu right vertices, %zu ROIs, features %s%s\n", path, info->name, info->n_vertices[BE_LEFT],
+               info->n_vertices[BE_RIGHT], info->rois.count - 1, layers.bytes,
                strcmp(info->storage, "f32") == 0 ? "" : ", stored as bf16");
         if (*info->unverified)
             printf("unverified: %s\n", info->unverified);

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <hdf5.h>
+
 #include "clients/brainenc/members_text.h"
 #include "clients/brainenc/tool.h"
 #include "core/base/utf8.h"
@@ -11,14 +13,16 @@
 #include "core/files/mapped_file.h"
 #include "core/files/npy.h"
 #include "core/files/tensor_file.h"
+#include "core/image/hdf5_images.h"
 #include "core/subject/checkpoint.h"
 #include "core/subject/quality.h"
 
 static const char help[] =
     "usage: brainenc inspect FILE... [--json] [--tensors] [--backbone-heads N]\n\n"
     "Says what a file is, what it predicts and what is missing: a checkpoint of the authors' program, a backbone, a subject\n"
-    "file, any other .pth or .safetensors, an .npy array, a picture. Nothing is executed. A subject is checked as for a\n"
-    "prediction, so that what is said of it holds; of other models no weights are read.\n\n"
+    "file, any other .pth or .safetensors, an .npy array, a picture, pictures in HDF5. Nothing is executed. A subject is\n"
+    "checked as for a prediction and a checkpoint as for an import, so that what is said of it holds; of a backbone no\n"
+    "weights are read.\n\n"
     "  --json              one JSON object a file, one a line\n"
     "  --tensors           names, types and shapes of all tensors too\n"
     "  --backbone-heads N  a backbone's attention heads, where its file does not tell\n\n"
@@ -100,7 +104,39 @@ static void describe_tensors(const be_tensor_file *file, bool all, report *to)
     }
 }
 
-static be_status describe_checkpoint(const be_tensor_file *file, report *to, be_error *error)
+/* As an import checks it that is told nothing: BE_OK, or what is missing or must be asked. */
+static be_status check_checkpoint(be_tensor_file *file, const be_checkpoint *it, be_error *reason)
+{
+    be_encoder *encoder = NULL;
+    be_readout *readout = NULL;
+    be_status status = be_checkpoint_supported(it, BE_CLASS_TOKEN_UNKNOWN, BE_STREAMS_UNKNOWN, be_tensor_file_path(file), reason);
+    if (status == BE_OK)
+        status = be_checkpoint_load(file, it, NULL, &encoder, &readout, reason);
+    be_readout_free(readout);
+    be_encoder_free(encoder);
+    return status;
+}
+
+/* Those of the training arguments that such a model makes use of. */
+static void tell_settings(const be_checkpoint *it, report *to)
+{
+    char name[BE_CHECKPOINT_TEXT_SIZE];
+    be_features features;
+    bool transformer = strstr(it->encoder_arch, "transformer") != NULL;
+    be_checkpoint_features(it, BE_CLASS_TOKEN_UNKNOWN, name);
+    bool layers = be_features_parse(name, &features, NULL) != BE_OK || be_features_have_layers(features);
+    if (layers || (transformer && it->enc_layers > 0))
+        tell_format(to, "features", "%s, enc_output_layer %zu", it->backbone_arch, it->enc_output_layer);
+    else
+        tell_format(to, "features", "%s%s", it->backbone_arch, it->dilation ? ", dilated" : "");
+    if (transformer)
+        tell_format(to, "encoder", "%s, %zu encoder and %zu decoder layers, %zu heads, width %zu, %s position", it->encoder_arch,
+                    it->enc_layers, it->dec_layers, it->nheads, it->hidden_dim, it->position_embedding);
+    else
+        tell(to, "encoder", it->encoder_arch);
+}
+
+static be_status describe_checkpoint(be_tensor_file *file, report *to, be_error *error)
 {
     be_checkpoint it;
     be_error reason;
@@ -110,9 +146,7 @@ static be_status describe_checkpoint(const be_tensor_file *file, report *to, be_
         return status;
     begin(to, path, "a checkpoint of the authors' training program");
     tell(to, "format", be_tensor_format_name(be_tensor_file_format(file)));
-    tell_format(to, "features", "%s, enc_output_layer %zu", it.backbone_arch, it.enc_output_layer);
-    tell_format(to, "encoder", "%s, %zu encoder and %zu decoder layers, %zu heads, width %zu, %s position", it.encoder_arch,
-                it.enc_layers, it.dec_layers, it.nheads, it.hidden_dim, it.position_embedding);
+    tell_settings(&it, to);
     tell_format(to, "readout", "%s, %zu queries", it.readout_res, it.queries);
     if (it.n_vertices[BE_LEFT])
         tell_format(to, "predicts", "%zu left and %zu right vertices%s%s", it.n_vertices[BE_LEFT], it.n_vertices[BE_RIGHT],
@@ -123,7 +157,7 @@ static be_status describe_checkpoint(const be_tensor_file *file, report *to, be_
         tell_format(to, "images", "as they are (425 x 425 pixels for NSD)");
     if (it.has_validation)
         tell_format(to, "validation", "%.4f mean correlation, as training recorded it", it.validation);
-    bool supported = be_checkpoint_supported(&it, BE_CLASS_TOKEN_UNKNOWN, path, &reason) == BE_OK;
+    bool supported = check_checkpoint(file, &it, &reason) == BE_OK;
     tell(to, "supported", supported ? "yes" : reason.message);
     if (supported)
         tell_format(to, "missing", "the backbone's weights (%zu channels); the ROI masks and fsaverage index, which `brainenc "
@@ -181,7 +215,7 @@ static be_status tell_members(report *to, const be_subject_info *info, be_error 
     add_members(&text, info);
     be_status status = be_text_finish(&text, error);
     if (status == BE_OK)
-        tell_format(to, "features", "%s, %s, %zu channels", be_features_name(info->member[0].tap.features), text.bytes, info->channels);
+        tell_format(to, "features", "%s, %zu channels", text.bytes, info->channels);
     free(text.bytes);
     return status;
 }
@@ -217,7 +251,10 @@ static be_status describe_subject(const char *path, report *to, be_error *error)
     begin(to, path, info->demo ? "a subject (demo: random weights)" : "a subject");
     tell(to, "subject", info->name);
     status = tell_members(to, info, error);
-    tell_format(to, "encoder", "%s, %zu heads; %s, %zu queries", info->encoder, info->heads, info->readout, info->queries);
+    if (strstr(info->encoder, "transformer"))
+        tell_format(to, "encoder", "%s, %zu heads; %s, %zu queries", info->encoder, info->heads, info->readout, info->queries);
+    else
+        tell_format(to, "encoder", "%s; %s, %zu %s", info->encoder, info->readout, info->queries, info->queries == 1 ? "query" : "queries");
     tell_format(to, "predicts", "%zu left and %zu right vertices, %s", info->n_vertices[BE_LEFT], info->n_vertices[BE_RIGHT],
                 info->units);
     tell_format(to, "images", "%zu x %zu pixels", info->image_size, info->image_size);
@@ -268,6 +305,29 @@ static be_status describe_picture(const be_mapped_file *file, const char *path, 
     return BE_OK;
 }
 
+/* What `predict` would read from it. */
+static be_status describe_hdf5(const char *path, report *to, be_error *error)
+{
+    be_hdf5_images *images = NULL;
+    size_t width, height;
+    be_error reason;
+    H5dont_atexit(); /* as for a prediction */
+    be_status status = be_hdf5_images_open(path, NULL, BE_DEFAULT_PIXELS, &images, &reason);
+    if (status == BE_ERROR_NOT_FOUND || status == BE_ERROR_UNSUPPORTED || status == BE_ERROR_LIMIT) {
+        begin(to, path, "an HDF5 file");
+        tell(to, "supported", reason.message);
+        return BE_OK;
+    }
+    if (status != BE_OK)
+        return be_fail(error, status, "%s", reason.message);
+    begin(to, path, "pictures in an HDF5 file, which `brainenc predict` reads");
+    be_hdf5_images_size(images, &width, &height);
+    tell(to, "dataset", be_hdf5_images_dataset(images));
+    tell_format(to, "pictures", "%zu of %zu x %zu pixels", be_hdf5_images_count(images), width, height);
+    be_hdf5_images_close(images);
+    return BE_OK;
+}
+
 /* A .pth or .safetensors: which of ours is it? */
 static be_status describe_weights(const char *path, size_t heads, bool all, report *to, be_error *error)
 {
@@ -308,6 +368,8 @@ static be_status describe(const char *path, size_t heads, bool all, report *to, 
         status = describe_picture(&file, path, to, error);
     else if (file.size >= 6 && memcmp(file.bytes, "\x93NUMPY", 6) == 0)
         status = describe_npy(&file, path, to, error);
+    else if (file.size >= 8 && memcmp(file.bytes, "\x89HDF\r\n\x1a\n", 8) == 0)
+        status = describe_hdf5(path, to, error);
     else
         status = describe_weights(path, heads, all, to, error);
     be_mapped_file_close(&file);

@@ -13,10 +13,15 @@ static bool is_first(const be_subject_info *info, size_t member)
 void add_members(be_text *text, const be_subject_info *info)
 {
     size_t layers = 0;
+    be_text_add(text, be_features_name(info->member[0].tap.features));
+    if (info->member[0].tap.dilation)
+        be_text_add(text, " dilated");
     for (size_t m = 0; m < info->members; m++)
         layers += is_first(info, m);
-    be_text_add(text, layers == 1 ? "layer" : "layers");
-    for (size_t m = 0, told = 0; m < info->members; m++) {
+    bool told_apart = layers > 1 || be_features_have_layers(info->member[0].tap.features);
+    if (told_apart)
+        be_text_add(text, layers == 1 ? " layer" : " layers");
+    for (size_t m = 0, told = 0; m < info->members && told_apart; m++) {
         if (is_first(info, m))
             be_text_add_format(text, "%s%zu", told++ > 0 ? ", " : " ", info->member[m].tap.layer);
     }

@@ -5,7 +5,7 @@
 #include "core/answer/text.h"
 #include "core/subject/subject.h"
 
-/* Adds "layer 1", or "layers 1, 3 (4 members, 2 runs)". */
+/* Adds "dinov2_q layer 1", or "dinov2_q layers 1, 3 (4 members, 2 runs)"; of features of no layer their name alone. */
 void add_members(be_text *text, const be_subject_info *info);
 
 #endif

@@ -217,14 +217,14 @@ static be_status hash_run(const predict_job *self, char hash[BE_HASH_SIZE], be_e
     be_text_add_format(&text, "%s %zu\n", ask->server ? "server" : "here", picture_list_count(ask->pictures));
     for (size_t s = 0; s < self->n_subjects; s++) {
         const predict_subject *subject = &self->subjects[s];
-        be_text_add_format(&text, "%s %s %zu ", subject->info->weights_hash, subject->backbone_hash, subject->backbone_heads);
-        be_text_add(&text, subject->backbone_activation);
+        be_text_add_format(&text, "%s %s %zu ", subject->info->weights_hash, subject->by.backbone_hash, subject->by.backbone_heads);
+        be_text_add(&text, subject->by.backbone_activation);
         be_text_add(&text, " ");
         be_text_add(&text, subject->isa);
         be_text_add(&text, " ");
-        be_text_add(&text, subject->precision);
+        be_text_add(&text, subject->by.precision);
         be_text_add(&text, " ");
-        be_text_add(&text, subject->version);
+        be_text_add(&text, subject->by.version);
         be_text_add(&text, "\n");
     }
     be_text_add_format(&text, "%s %s %s %zu %zu\n", be_fit_name(ask->compute.fit), ask->what, be_space_name(ask->space),

@@ -5,6 +5,7 @@
 
 #include "clients/brainenc/stream.h"
 #include "clients/brainenc/tool.h"
+#include "core/answer/provenance.h"
 #include "core/files/npy.h"
 
 typedef enum predict_kind { KIND_TABLE, KIND_JSON, KIND_NPY, KIND_GIFTI } predict_kind;
@@ -28,8 +29,8 @@ typedef struct predict_request {
 typedef struct predict_subject {
     const be_subject_info *info; /* a server's: name, demo, hash, units, unverified, n_vertices, n_fsaverage and rois alone */
     const int32_t *fsaverage[BE_HEMISPHERES]; /* each vertex's number there, or NULL */
-    const char *backbone_hash, *backbone_unverified, *backbone_activation, *isa, *precision, *version;
-    size_t backbone_heads;
+    be_provenance by;
+    const char *isa;
 } predict_subject;
 
 be_surface predict_surface(const predict_subject *subject);

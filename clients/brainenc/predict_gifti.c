@@ -74,8 +74,7 @@ static be_status make_file(const predict_job *self, be_hemisphere hemisphere, un
         names[i] = picture_list_at(ask->pictures, i)->name;
     }
     const be_gifti file = {.surface = &surface, .space = ask->space, .hemisphere = hemisphere, .columns = &self->columns[0][hemisphere],
-                           .fit = ask->compute.fit, .version = subject->version, .backbone_unverified = subject->backbone_unverified,
-                           .n_images = count, .names = names, .vertices = rows};
+                           .fit = ask->compute.fit, .by = subject->by, .n_images = count, .names = names, .vertices = rows};
     if (status == BE_OK)
         status = be_gifti_make(&file, bytes, size, error);
     free(rows);

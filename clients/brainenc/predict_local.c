@@ -67,16 +67,12 @@ static be_status make_buffers(predict_local *self, be_error *error)
 static void describe_subjects(const predict_local *self, predict_job *job)
 {
     const be_model *model = self->engine.model;
-    const be_backbone_info *backbone = be_model_backbone(model);
     job->n_subjects = be_model_subjects(model);
     for (size_t s = 0; s < job->n_subjects; s++) {
         const be_surface surface = be_surface_of(be_model_subject(model, s));
         job->subjects[s] = (predict_subject){
             .info = surface.info, .fsaverage = {surface.fsaverage[BE_LEFT], surface.fsaverage[BE_RIGHT]},
-            .backbone_hash = be_model_backbone_hash(model), .backbone_unverified = backbone->unverified,
-            .isa = be_session_isa(self->engine.session), .precision = be_precision_name(be_model_precision(self->engine.model)),
-            .version = "brainenc " BRAINENC_VERSION,
-            .backbone_heads = backbone->heads, .backbone_activation = be_activation_name(backbone->activation)};
+            .by = be_provenance_of(model), .isa = be_session_isa(self->engine.session)};
     }
 }
 

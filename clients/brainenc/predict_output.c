@@ -58,19 +58,21 @@ static void add_printable(be_text *text, const char *words)
 static void add_table(const predict_job *self, be_text *text, size_t subject, const predict_answer *answer)
 {
     const be_subject_info *info = self->subjects[subject].info;
-    const char *backbone = self->subjects[subject].backbone_unverified;
+    const char *const notes[] = {info->unverified, self->subjects[subject].by.backbone_unverified};
     const float *values = answer->outputs[subject].vertices;
     char name[BE_ROI_NAME_SIZE + 4];
     add_printable(text, answer->picture->about.name);
     be_text_add(text, "  (");
     add_printable(text, info->name);
-    be_text_add_format(text, "%s)\n  %-12s  %9s %6s  %9s %6s\n", info->demo ? ", demo: random weights" : "", "ROI", "lh mean", "n",
-                       "rh mean", "n");
-    if (*info->unverified || *backbone) {
+    be_text_add(text, info->demo ? ", demo: random weights)\n" : ")\n");
+    for (size_t i = 0; i < sizeof notes / sizeof *notes; i++) {
+        if (!*notes[i])
+            continue;
         be_text_add(text, "  unverified: ");
-        add_printable(text, *info->unverified ? info->unverified : backbone);
+        add_printable(text, notes[i]);
         be_text_add(text, "\n");
     }
+    be_text_add_format(text, "  %-12s  %9s %6s  %9s %6s\n", "ROI", "lh mean", "n", "rh mean", "n");
     for (size_t r = 0; r < info->rois.count; r++) {
         if (self->ask->rois && !be_roi_is_selected(&self->only[subject], r))
             continue;
@@ -123,9 +125,10 @@ be_status predict_write_description(const predict_job *self, be_error *error)
     be_json_text(&json, json.root, "subject", info->name);
     be_json_flag(&json, json.root, "demo", info->demo);
     be_json_text(&json, json.root, "weights", info->weights_hash);
+    be_provenance_add(&json, json.root, &self->subjects[0].by);
     be_json_text(&json, json.root, "units", info->units);
     be_json_text(&json, json.root, "unverified", info->unverified);
-    be_json_text(&json, json.root, "backbone_unverified", self->subjects[0].backbone_unverified);
+    be_json_text(&json, json.root, "backbone_unverified", self->subjects[0].by.backbone_unverified);
     be_json_text(&json, json.root, "fit", be_fit_name(self->ask->compute.fit));
     be_json_text(&json, json.root, "space", be_space_name(self->ask->space));
     cJSON *columns = be_json_object(&json, json.root, "columns");

@@ -248,14 +248,15 @@ static be_status read_hemisphere(const predict_remote *self, const sent_picture 
     return BE_OK;
 }
 
-/* It must be computed as those that the run began with: a server may get other weights or another precision at any time. */
+/* It must be computed as those that the run began with: a server may get other weights or another configuration at any time. */
 static be_status check_model(const predict_remote *self, const sent_picture *from, size_t subject, const cJSON *model, be_error *error)
 {
     const predict_subject *of = &self->job->subjects[subject];
     const struct { const char *key, *known, *what; } facts[] = {
-        {"weights", of->info->weights_hash, "weights"}, {"backbone_weights", of->backbone_hash, "backbone"},
-        {"precision", of->precision, "precision"},
+        {"weights", of->info->weights_hash, "weights"}, {"backbone_weights", of->by.backbone_hash, "backbone"},
+        {"backbone_activation", of->by.backbone_activation, "backbone's activation"}, {"precision", of->by.precision, "precision"},
     };
+    size_t heads;
     for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {
         const char *found = cJSON_GetStringValue(member(model, facts[i].key));
         if (!found)
@@ -264,6 +265,11 @@ static be_status check_model(const predict_remote *self, const sent_picture *fro
             return be_fail(error, BE_ERROR_IO, "%s: the %s of %s changed since the run began", remote_name(self->server), facts[i].what,
                            of->info->name);
     }
+    if (!be_json_get_size(member(model, "backbone_heads"), &heads))
+        return fail_answer(self, from, error, "model.backbone_heads is no number that can be");
+    if (heads != of->by.backbone_heads)
+        return be_fail(error, BE_ERROR_IO, "%s: the backbone's heads of %s changed since the run began", remote_name(self->server),
+                       of->info->name);
     return BE_OK;
 }
 

@@ -53,10 +53,10 @@ static be_status read_unverified(const place *where, const cJSON *entry, predict
 {
     static char none[] = "";
     const cJSON *list = member(entry, "unverified");
-    be_status status = read_text(where, entry, "backbone_unverified", &to->backbone_unverified, error);
+    be_status status = read_text(where, entry, "backbone_unverified", &to->by.backbone_unverified, error);
     if (status != BE_OK)
         return status;
-    int own = cJSON_GetArraySize(list) - (*to->backbone_unverified != '\0');
+    int own = cJSON_GetArraySize(list) - (*to->by.backbone_unverified != '\0');
     info->unverified = own == 1 ? cJSON_GetStringValue(list->child) : own == 0 ? none : NULL;
     if (!info->unverified || !cJSON_IsArray(list))
         return fail_field(where, "unverified", "is no list of what is not verified", error);
@@ -73,17 +73,19 @@ static be_status read_subject(const place *where, const cJSON *entry, predict_su
     if (status == BE_OK)
         status = read_hash(where, entry, "weights", &weights, error);
     if (status == BE_OK)
-        status = read_hash(where, entry, "backbone_weights", &to->backbone_hash, error);
+        status = read_text(where, entry, "backbone", &to->by.backbone, error);
     if (status == BE_OK)
-        status = read_count(where, entry, "backbone_heads", MOST_HEADS, &to->backbone_heads, error);
+        status = read_hash(where, entry, "backbone_weights", &to->by.backbone_hash, error);
     if (status == BE_OK)
-        status = read_text(where, entry, "backbone_activation", &to->backbone_activation, error);
+        status = read_count(where, entry, "backbone_heads", MOST_HEADS, &to->by.backbone_heads, error);
+    if (status == BE_OK)
+        status = read_text(where, entry, "backbone_activation", &to->by.backbone_activation, error);
     if (status == BE_OK)
         status = read_text(where, entry, "isa", &to->isa, error);
     if (status == BE_OK)
-        status = read_text(where, entry, "precision", &to->precision, error);
+        status = read_text(where, entry, "precision", &to->by.precision, error);
     if (status == BE_OK)
-        status = read_text(where, entry, "version", &to->version, error);
+        status = read_text(where, entry, "version", &to->by.version, error);
     if (status == BE_OK)
         status = read_text(where, entry, "units", &units, error);
     for (int h = BE_LEFT; h < BE_HEMISPHERES && status == BE_OK; h++)

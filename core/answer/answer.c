@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/answer/parts.h"
+#include "core/answer/provenance.h"
 #include "core/base/memory.h"
 #include "core/files/hash.h"
 
@@ -24,8 +25,9 @@ be_status be_answer_id(const be_model *model, size_t subject, const be_answer_im
 {
     char all[512], hash[BE_HASH_SIZE];
     const be_subject_info *info = be_subject_get_info(be_model_subject(model, subject));
-    int length = snprintf(all, sizeof all, "%s %s %s %s %s", image->hash, be_fit_name(image->fit),
-                          be_model_backbone_hash(model), info->weights_hash, be_precision_name(be_model_precision(model)));
+    const be_provenance by = be_provenance_of(model);
+    int length = snprintf(all, sizeof all, "%s %s %s %zu %s %s %s", image->hash, be_fit_name(image->fit), by.backbone_hash,
+                          by.backbone_heads, by.backbone_activation, info->weights_hash, by.precision);
     be_status status = be_hash_bytes(all, (size_t)length, hash, error);
     if (status == BE_OK)
         snprintf(id, BE_ID_SIZE, "%.*s", BE_ID_SIZE - 1, hash);
@@ -100,8 +102,8 @@ static void add_precision_error(be_json *json, cJSON *to, const be_precision_err
 void be_answer_add_model(be_json *json, cJSON *to, const be_model *model, size_t subject)
 {
     const be_subject_info *info = be_subject_get_info(be_model_subject(model, subject));
-    be_json_text(json, to, "backbone", be_model_backbone(model)->name);
-    be_json_text(json, to, "backbone_weights", be_model_backbone_hash(model));
+    const be_provenance by = be_provenance_of(model);
+    be_provenance_add(json, to, &by);
     be_json_text(json, to, "features", be_features_name(info->member[0].tap.features));
     be_json_number(json, to, "layer", (double)info->member[0].tap.layer);
     if (info->members > 1)
@@ -110,11 +112,9 @@ void be_answer_add_model(be_json *json, cJSON *to, const be_model *model, size_t
     be_json_text(json, to, "readout", info->readout);
     be_json_number(json, to, "members", (double)info->members);
     be_json_number(json, to, "runs", (double)info->runs);
-    be_json_text(json, to, "precision", be_precision_name(be_model_precision(model)));
     add_precision_error(json, to, be_model_precision_error(model, subject));
     be_json_text(json, to, "storage", info->storage);
     be_json_text(json, to, "weights", info->weights_hash);
-    be_json_text(json, to, "version", "brainenc " BRAINENC_VERSION);
     be_json_text(json, to, "units", info->units);
 }
 

@@ -38,12 +38,13 @@ typedef struct be_answer_options {
 /* The hash of a picture that came as bare pixels, in an array: of them and of their shape. */
 be_status be_answer_hash_pixels(const be_image *image, char hash[BE_HASH_SIZE], be_error *error);
 
-/* The id of a prediction: a prefix of the SHA-256 over the image's bytes, the fit, the weights' hashes and the precision. */
+/* The id of a prediction: a prefix of the SHA-256 over the image's bytes, the fit, the weights' hashes and what else decides the
+ * numbers: the backbone's heads and activation, and the precision. */
 be_status be_answer_id(const be_model *model, size_t subject, const be_answer_image *image, char id[BE_ID_SIZE],
                        be_error *error);
 
-/* Adds what computes a subject: "backbone", "features", "layer" (the first member's; of an ensemble all "layers" too), "encoder",
- * "members", "runs", weights' hashes, "precision" (and "precision_error", where it was measured) and "storage", version and units. */
+/* Adds what computes a subject: be_provenance_add, "precision_error" (where it was measured), "features", "layer" (the first member's; of
+ * an ensemble all "layers" too), "encoder", "readout", "members", "runs", "storage", the subject's "weights" and "units". */
 void be_answer_add_model(be_json *json, cJSON *to, const be_model *model, size_t subject);
 /* "training_set" and "checkpoint_date", each null when it is not known. */
 void be_answer_add_training(be_json *json, cJSON *to, const be_subject_info *info);

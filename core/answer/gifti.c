@@ -45,12 +45,16 @@ static be_status add_text(giiMetaData *to, const char *name, const char *value, 
 static be_status describe_file(const be_gifti *of, giiMetaData *to, be_error *error)
 {
     const be_subject_info *info = of->surface->info;
+    char heads[24];
     const struct { const char *name, *value; } facts[] = {
         {"AnatomicalStructurePrimary", of->hemisphere == BE_LEFT ? "CortexLeft" : "CortexRight"},
         {"subject", info->name}, {"space", be_space_name(of->space)}, {"units", info->units}, {"weights", info->weights_hash},
-        {"version", of->version}, {"fit", be_fit_name(of->fit)}, {"demo", info->demo ? "true" : ""},
-        {"unverified", info->unverified}, {"backbone_unverified", of->backbone_unverified},
+        {"backbone", of->by.backbone}, {"backbone_weights", of->by.backbone_hash}, {"backbone_heads", heads},
+        {"backbone_activation", of->by.backbone_activation}, {"precision", of->by.precision}, {"version", of->by.version},
+        {"fit", be_fit_name(of->fit)}, {"demo", info->demo ? "true" : ""}, {"unverified", info->unverified},
+        {"backbone_unverified", of->by.backbone_unverified},
     };
+    snprintf(heads, sizeof heads, "%zu", of->by.backbone_heads);
     be_status status = BE_OK;
     for (size_t i = 0; i < sizeof facts / sizeof *facts && status == BE_OK; i++)
         status = add_text(to, facts[i].name, facts[i].value, error);

@@ -3,12 +3,13 @@
  * One float32 array a picture (NIFTI_INTENT_NONE, its metadatum Name is the picture's name), packed as GZipBase64Binary. Before
  * them, unless they hold every vertex of fsaverage, an int32 array (NIFTI_INTENT_NODE_INDEX) with the vertex each value is of: on
  * fsaverage where the subject's places there are known, else by the subject's own numbers; its Description says which. The file's
- * metadata: AnatomicalStructurePrimary, subject, space, units, weights, version, fit, and where they apply demo, unverified and
- * backbone_unverified. In names and texts '?' stands for what XML or a terminal has no place for.
+ * metadata: AnatomicalStructurePrimary, subject, space, units, weights, what computed them (as be_provenance_add has it), fit, and
+ * where they apply demo, unverified and backbone_unverified. In names and texts '?' stands for what XML or a terminal has no place for.
  */
 #ifndef BRAINENC_ANSWER_GIFTI_H
 #define BRAINENC_ANSWER_GIFTI_H
 
+#include "core/answer/provenance.h"
 #include "core/answer/surface.h"
 #include "core/image/image.h"
 
@@ -20,8 +21,7 @@ typedef struct be_gifti {
     be_hemisphere hemisphere;
     const be_columns *columns;          /* of the space and hemisphere */
     be_fit fit;
-    const char *version;                /* of what computed them */
-    const char *backbone_unverified;    /* "" or what no golden case covers */
+    be_provenance by;                   /* what computed them */
     size_t n_images;
     const char *const *names;           /* [n_images] */
     const float *const *vertices;       /* [n_images]: [n_vertices] of the hemisphere */

@@ -13,16 +13,16 @@ static const be_backbone_kind *const kinds[] = {
 enum { N_KINDS = sizeof kinds / sizeof *kinds };
 
 /* One row for each kind of feature map. */
-static const struct { const char *name; bool class_token; } feature_rows[] = {
-    [BE_FEATURES_DINOV2_Q] = {"dinov2_q", false},
-    [BE_FEATURES_DINOV2] = {"dinov2", false},
-    [BE_FEATURES_DINOV2_Q_CLS] = {"dinov2_q_cls", true},
-    [BE_FEATURES_DINOV2_CLS_FIRST_PATCH] = {"dinov2_cls/first-patch", true},
-    [BE_FEATURES_DINOV2_CLS] = {"dinov2_cls/class-token", true},
-    [BE_FEATURES_CLIP] = {"clip", false},
-    [BE_FEATURES_CLIP_CLS] = {"clip_cls", true},
-    [BE_FEATURES_RESNET18] = {"resnet18", false},
-    [BE_FEATURES_RESNET50] = {"resnet50", false},
+static const struct { const char *name; bool class_token, layers; } feature_rows[] = {
+    [BE_FEATURES_DINOV2_Q] = {"dinov2_q", false, true},
+    [BE_FEATURES_DINOV2] = {"dinov2", false, true},
+    [BE_FEATURES_DINOV2_Q_CLS] = {"dinov2_q_cls", true, true},
+    [BE_FEATURES_DINOV2_CLS_FIRST_PATCH] = {"dinov2_cls/first-patch", true, true},
+    [BE_FEATURES_DINOV2_CLS] = {"dinov2_cls/class-token", true, true},
+    [BE_FEATURES_CLIP] = {"clip", false, false},
+    [BE_FEATURES_CLIP_CLS] = {"clip_cls", true, false},
+    [BE_FEATURES_RESNET18] = {"resnet18", false, false},
+    [BE_FEATURES_RESNET50] = {"resnet50", false, false},
 };
 enum { N_FEATURES = sizeof feature_rows / sizeof *feature_rows };
 
@@ -50,9 +50,14 @@ bool be_features_is_class(be_features features)
     return feature_rows[features].class_token;
 }
 
+bool be_features_have_layers(be_features features)
+{
+    return feature_rows[features].layers;
+}
+
 static const char *const activation_names[] = {
     [BE_ACTIVATION_AUTO] = "auto", [BE_ACTIVATION_QUICK_GELU] = "quick_gelu", [BE_ACTIVATION_GELU] = "gelu",
-    [BE_ACTIVATION_SWIGLU] = "swiglu",
+    [BE_ACTIVATION_SWIGLU] = "swiglu", [BE_ACTIVATION_RELU] = "relu",
 };
 
 const char *be_activation_name(be_activation activation)
@@ -71,31 +76,57 @@ be_status be_activation_parse(const char *text, be_activation *activation, be_er
     return be_fail(error, BE_ERROR_ARGUMENT, "activation: '%.40s' is none of: auto, quick_gelu, gelu", text);
 }
 
-/* Which kind the file is, from its tensors' names; that it is the one asked for and gives what is read from it. */
-static be_status recognise(const be_tensor_file *file, const be_backbone_options *options, const be_tap *taps, size_t n_taps,
-                           const be_backbone_kind **kind, be_error *error)
+/* Which kind the file is, from its tensors' names: it holds one backbone. */
+static be_status find_kind(const be_tensor_file *file, const be_backbone_kind **kind, be_error *error)
 {
-    const char *path = be_tensor_file_path(file), *asked = options ? options->kind : NULL;
-    char known[300] = "";
+    const char *path = be_tensor_file_path(file), *found = NULL;
+    char known[300] = "", missing[256] = "";
     for (size_t i = 0; i < N_KINDS; i++) {
+        be_backbone_signs signs = {0};
         size_t length = strlen(known);
         snprintf(known + length, sizeof known - length, "%s%s", i ? ", " : "", kinds[i]->files);
-        if (!kinds[i]->recognise(file))
-            continue;
-        *kind = kinds[i];
-        if (asked && strcmp(asked, kinds[i]->name) != 0)
-            return be_fail(error, BE_ERROR_FORMAT, "%s: is a %s backbone, not the %.40s it is said to be", path, kinds[i]->name, asked);
-        if (options && options->activation != BE_ACTIVATION_AUTO && kinds[i] != &be_backbone_clip)
-            return be_fail(error, BE_ERROR_ARGUMENT, "%s: is a %s backbone, whose activation is no choice (activation)", path,
-                           kinds[i]->name);
-        for (size_t t = 0; t < n_taps; t++) {
-            if (!kinds[i]->offers(taps[t].features))
-                return be_fail(error, BE_ERROR_FORMAT, "%s: is a %s backbone, which has no %s features", path, kinds[i]->name,
-                               be_features_name(taps[t].features));
+        kinds[i]->recognise(file, &signs);
+        if (!*missing)
+            memcpy(missing, signs.missing, sizeof missing);
+        const char *another = found ? signs.first : signs.second;
+        if (another)
+            return be_fail(error, BE_ERROR_FORMAT, "%s: holds more than one backbone: tensor '%s' is of a %s, '%s' of a %s", path,
+                           found ? found : signs.first, found ? (*kind)->name : kinds[i]->name, another, kinds[i]->name);
+        if (signs.first) {
+            found = signs.first;
+            *kind = kinds[i];
         }
-        return BE_OK;
     }
+    if (found)
+        return BE_OK;
+    if (*missing)
+        return be_fail(error, BE_ERROR_FORMAT, "%s: tensor '%s' is missing", path, missing);
     return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: holds no backbone known here: %s", path, known);
+}
+
+/* Which kind the file is; that it is the one asked for, takes the options and gives what is read from it. */
+static be_status recognise(const be_tensor_file *file, const be_backbone_options *options, const be_tap *taps, size_t n_taps,
+                           const be_backbone_kind **out, be_error *error)
+{
+    const char *path = be_tensor_file_path(file), *asked = options ? options->kind : NULL;
+    be_status status = find_kind(file, out, error);
+    if (status != BE_OK)
+        return status;
+    const be_backbone_kind *kind = *out;
+    if (asked && strcmp(asked, kind->name) != 0)
+        return be_fail(error, BE_ERROR_FORMAT, "%s: is a %s backbone, not the %.40s it is said to be", path, kind->name, asked);
+    if (options && options->activation != BE_ACTIVATION_AUTO && !kind->takes_activation)
+        return be_fail(error, BE_ERROR_ARGUMENT, "%s: is a %s backbone, whose activation is no choice: leave --backbone-activation "
+                       "(in a configuration: activation) out", path, kind->name);
+    if (options && options->heads != 0 && !kind->takes_heads)
+        return be_fail(error, BE_ERROR_ARGUMENT, "%s: is a %s backbone, which has no attention heads: leave --backbone-heads (in a "
+                       "configuration: heads) out", path, kind->name);
+    for (size_t t = 0; t < n_taps; t++) {
+        if (!kind->offers(taps[t].features))
+            return be_fail(error, BE_ERROR_FORMAT, "%s: is a %s backbone, which has no %s features", path, kind->name,
+                           be_features_name(taps[t].features));
+    }
+    return BE_OK;
 }
 
 be_status be_backbone_inspect(const char *path, const be_backbone_options *options, be_backbone_info *info, be_error *error)

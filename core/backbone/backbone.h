@@ -33,6 +33,8 @@ be_status be_features_parse(const char *text, be_features *features, be_error *e
 const char *be_features_name(be_features features);
 /* True for one token without a grid: the map is [1][channels]. */
 bool be_features_is_class(be_features features);
+/* True when they are read from the layer asked for; false for those of the last one, whatever layer is named. */
+bool be_features_have_layers(be_features features);
 
 /* One feature map to be read: of which kind, and of which layer (`enc_output_layer`: 1 is the last block, 2 the one
  * before; 0 is the first). */
@@ -43,11 +45,13 @@ typedef struct be_tap {
 } be_tap;
 
 /* CLIP's activation: OpenAI's weights were trained with QuickGELU, open_clip from 2.29 on builds plain GELU for them. SwiGLU
- * is told by the tensors (the largest DINOv2) and no choice. */
-typedef enum be_activation { BE_ACTIVATION_AUTO, BE_ACTIVATION_QUICK_GELU, BE_ACTIVATION_GELU, BE_ACTIVATION_SWIGLU } be_activation;
+ * is told by the tensors (the largest DINOv2), ReLU is a ResNet's: no choice. */
+typedef enum be_activation {
+    BE_ACTIVATION_AUTO, BE_ACTIVATION_QUICK_GELU, BE_ACTIVATION_GELU, BE_ACTIVATION_SWIGLU, BE_ACTIVATION_RELU
+} be_activation;
 /* "auto", "quick_gelu", "gelu"; BE_ERROR_ARGUMENT naming them otherwise. */
 be_status be_activation_parse(const char *text, be_activation *activation, be_error *error);
-/* Those words and "swiglu". */
+/* Those words, "swiglu" and "relu". */
 const char *be_activation_name(be_activation activation);
 
 enum { BE_BACKBONE_NAME_SIZE = 64, BE_BACKBONE_NOTE_SIZE = 256 };
@@ -56,10 +60,10 @@ typedef struct be_backbone_info {
     const char *kind;                  /* "dinov2", "clip", "resnet" */
     char name[BE_BACKBONE_NAME_SIZE];  /* "dinov2_vitb14"; "dinov2_vit96x4" for a width and depth nobody published */
     const char *naming;                /* whose tensor names the file has: "Meta", "Hugging Face" */
-    size_t channels, depth, heads;     /* of the feature map; blocks; attention heads */
+    size_t channels, depth, heads;     /* of the feature map; blocks; attention heads (0: there are none) */
     size_t width;                      /* of the tokens inside (CLIP's are projected to channels); 0: there are none */
     size_t hidden;                     /* width of the feed-forward part */
-    be_activation activation;          /* of the feed-forward part; BE_ACTIVATION_AUTO: there is none */
+    be_activation activation;          /* of the feed-forward part, or of a ResNet's blocks */
     size_t registers;                  /* tokens between the class token and the patches that belong to no patch */
     size_t patch;                      /* pixels a token is wide and high */
     size_t position_grid;              /* the position table is for position_grid x position_grid tokens; 0: there is none */
@@ -71,7 +75,8 @@ typedef struct be_backbone_info {
 } be_backbone_info;
 
 typedef struct be_backbone_options {
-    size_t heads; /* 0: from config.json beside a Hugging Face file, else width / 64, else 12 (marked unverified) */
+    size_t heads; /* 0: from config.json beside a Hugging Face file, else width / 64, else 12 (marked unverified); another than
+                     width / 64 is marked too; a ResNet has none */
     be_activation activation; /* auto: what config.json says, else QuickGELU; for CLIP only */
     const char *kind;         /* NULL, or the kind the file must be of: "dinov2", "clip", "resnet" */
     be_precision precision;   /* of the products of a vision transformer */
@@ -80,8 +85,8 @@ typedef struct be_backbone_options {
 typedef struct be_backbone be_backbone;
 
 /* Opens the weights in `path` and loads what `taps` need (n_taps >= 1; `options` may be NULL). BE_ERROR_UNSUPPORTED when
- * no backbone is recognised, BE_ERROR_FORMAT naming the tensor that is missing or of the wrong shape, BE_ERROR_ARGUMENT
- * when a tap is deeper than the backbone. */
+ * no backbone is recognised, BE_ERROR_FORMAT naming the tensor that is missing or of the wrong shape or a tap that is deeper
+ * than the backbone, BE_ERROR_ARGUMENT naming an option that such a backbone has no use for. */
 be_status be_backbone_open(const char *path, const be_backbone_options *options, const be_tap *taps, size_t n_taps,
                            be_backbone **backbone, be_error *error);
 void be_backbone_close(be_backbone *backbone);

@@ -8,7 +8,7 @@
 static const vit_names namings[] = {
     {
         .origin = "Hugging Face",
-        .mark = "vision_model.embeddings.class_embedding",
+        .mark = "vision_model.embeddings.class_embedding", .other_mark = "vision_model.pre_layrnorm.weight",
         .patches = "vision_model.embeddings.patch_embedding", .class_token = "vision_model.embeddings.class_embedding",
         .positions = "vision_model.embeddings.position_embedding.weight",
         .first_norm = "vision_model.pre_layrnorm", .last_norm = "vision_model.post_layernorm", /* spelled so */
@@ -19,7 +19,7 @@ static const vit_names namings[] = {
     },
     {
         .origin = "OpenAI",
-        .mark = "class_embedding",
+        .mark = "class_embedding", .other_mark = "ln_pre.weight",
         .patches = "conv1", .class_token = "class_embedding", .positions = "positional_embedding",
         .first_norm = "ln_pre", .last_norm = "ln_post", .projection = "proj", .projection_turned = true,
         .block = "transformer.resblocks.", .norm1 = "ln_1", .norm2 = "ln_2",
@@ -29,10 +29,9 @@ static const vit_names namings[] = {
 };
 enum { N_NAMINGS = sizeof namings / sizeof *namings };
 
-static bool recognise(const be_tensor_file *file)
+static void recognise(const be_tensor_file *file, be_backbone_signs *signs)
 {
-    vit_source from;
-    return vit_find_source(file, namings, N_NAMINGS, &from);
+    vit_find_signs(file, namings, N_NAMINGS, signs);
 }
 
 /* No tensor tells the activation: see be_backbone_options. */
@@ -112,6 +111,8 @@ static bool offers(be_features features)
 const be_backbone_kind be_backbone_clip = {
     .name = "clip",
     .files = "CLIP (OpenAI's or Hugging Face's names)",
+    .takes_heads = true,
+    .takes_activation = true,
     .offers = offers,
     .recognise = recognise,
     .inspect = inspect,

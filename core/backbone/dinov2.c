@@ -4,7 +4,7 @@
 static const vit_names namings[] = {
     {
         .origin = "Meta",
-        .mark = "patch_embed.proj.weight",
+        .mark = "patch_embed.proj.weight", .other_mark = "blocks.0.attn.qkv.weight",
         .patches = "patch_embed.proj", .patch_bias = true, .class_token = "cls_token", .positions = "pos_embed",
         .registers = "register_tokens", .last_norm = "norm",
         .block = "blocks.", .norm1 = "norm1", .norm2 = "norm2", .out = "attn.proj", .widen = "mlp.fc1", .narrow = "mlp.fc2",
@@ -14,6 +14,7 @@ static const vit_names namings[] = {
     {
         .origin = "Hugging Face",
         .mark = "embeddings.patch_embeddings.projection.weight",
+        .other_mark = "encoder.layer.0.attention.attention.query.weight",
         .patches = "embeddings.patch_embeddings.projection", .patch_bias = true, .class_token = "embeddings.cls_token",
         .positions = "embeddings.position_embeddings", .registers = "embeddings.register_tokens", .last_norm = "layernorm",
         .block = "encoder.layer.", .norm1 = "norm1", .norm2 = "norm2", .out = "attention.output.dense",
@@ -25,10 +26,9 @@ static const vit_names namings[] = {
 };
 enum { N_NAMINGS = sizeof namings / sizeof *namings, PUBLISHED_HEADS = 12 };
 
-static bool recognise(const be_tensor_file *file)
+static void recognise(const be_tensor_file *file, be_backbone_signs *signs)
 {
-    vit_source from;
-    return vit_find_source(file, namings, N_NAMINGS, &from);
+    vit_find_signs(file, namings, N_NAMINGS, signs);
 }
 
 static be_status inspect(const be_tensor_file *file, const be_backbone_options *options, const be_tap *taps, size_t n_taps,
@@ -92,6 +92,7 @@ static bool offers(be_features features)
 const be_backbone_kind be_backbone_dinov2 = {
     .name = "dinov2",
     .files = "DINOv2 (Meta's or Hugging Face's names)",
+    .takes_heads = true,
     .offers = offers,
     .recognise = recognise,
     .inspect = inspect,

@@ -5,13 +5,20 @@
 #include "core/backbone/backbone.h"
 #include "core/files/tensor_file.h"
 
+/* What in a file tells that it holds a backbone of some kind. */
+typedef struct be_backbone_signs {
+    const char *first, *second; /* names of tensors of which each backbone of the kind has one; NULL: there is none, or one alone */
+    char missing[256];          /* "", or the name that `first` would have by other tensors of such a backbone */
+} be_backbone_signs;
+
 typedef struct be_backbone_kind {
     const char *name;  /* "dinov2": be_backbone_info.kind */
     const char *files; /* whose files it reads, for the sentence about an unknown one: "DINOv2 (Meta's or Hugging Face's names)" */
+    bool takes_heads, takes_activation; /* which of the options it has a use for: another is refused */
     /* True when it gives such features. */
     bool (*offers)(be_features features);
-    /* True when the file's tensor names are this kind's. */
-    bool (*recognise)(const be_tensor_file *file);
+    /* Fills *signs, a zeroed one, from the file's tensor names. */
+    void (*recognise)(const be_tensor_file *file, be_backbone_signs *signs);
     /* Fills *info from names and shapes; n_taps may be 0 (then nothing depends on taps). */
     be_status (*inspect)(const be_tensor_file *file, const be_backbone_options *options, const be_tap *taps, size_t n_taps,
                          be_backbone_info *info, be_error *error);

@@ -24,7 +24,7 @@ typedef struct resnet {
     be_arena weights;
 } resnet;
 
-bool resnet_recognise(const be_tensor_file *file);
+void resnet_recognise(const be_tensor_file *file, be_backbone_signs *signs);
 be_status resnet_inspect(const be_tensor_file *file, const be_backbone_options *options, const be_tap *taps, size_t n_taps,
                          be_backbone_info *info, be_error *error);
 be_status resnet_load(be_tensor_file *file, const be_backbone_info *info, const be_tap *taps, size_t n_taps,

@@ -153,10 +153,10 @@ static be_status read_convolution(visitor *self, const resnet_place *at, be_conv
     status = be_allocate(&doubles, out, sizeof(double), "a batch norm's factors", error);
     if (status != BE_OK)
         goto free_floats;
-    status = be_tensor_file_read_f32(self->file, resnet_look_up(self->from, at->convolution, "weight", name), weight, error);
+    status = be_tensor_file_read_weights(self->file, resnet_look_up(self->from, at->convolution, "weight", name), weight, error);
     for (size_t i = 0; i < NORM_PARTS && status == BE_OK; i++) {
         const be_tensor *tensor = resnet_look_up(self->from, at->norm, resnet_norm_parts[i], name);
-        status = be_tensor_file_read_f32(self->file, tensor, norm + i * out, error);
+        status = be_tensor_file_read_weights(self->file, tensor, norm + i * out, error);
     }
     if (status == BE_OK)
         status = fold(self->from, at, norm, convolution, doubles, error);
@@ -187,8 +187,8 @@ be_status resnet_inspect(const be_tensor_file *file, const be_backbone_options *
         visitor count = {.visit = count_floats, .arranged = n_taps > 0};
         visit_all(&count, &model, error);
         *info = (be_backbone_info){.kind = "resnet", .naming = "torchvision", .channels = last->steps[last->n_steps - 1].out,
-                                   .depth = model.n_blocks, .patch = dilated ? 16 : 32, .parameters = count.floats,
-                                   .blocks_needed = model.n_blocks};
+                                   .depth = model.n_blocks, .activation = BE_ACTIVATION_RELU, .patch = dilated ? 16 : 32,
+                                   .parameters = count.floats, .blocks_needed = model.n_blocks};
         name_backbone(&model, info);
         status = check_features(file, &model, info->name, taps, n_taps, error);
     }

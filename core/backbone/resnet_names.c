@@ -11,30 +11,40 @@ enum { STAGE_LIMIT = 128, WIDTH_LIMIT = 1 << 16, COLOURS = 3 };
 
 /* --- names ---------------------------------------------------------------------------------------- */
 
-/* The tensor whose name ends in `mark`; what stands before it is the prefix. */
-static bool find_mark(const be_tensor_file *file, const char *mark, resnet_source *found)
+static const char mark[] = "layer1.0.conv1.weight", other_mark[] = "layer1.0.conv2.weight";
+
+/* Whether the name ends in `end`; what stands before it is the prefix. */
+static bool find_prefix(const char *name, const char *end, char prefix[RESNET_PREFIX_SIZE])
 {
-    for (size_t t = 0; t < be_tensor_file_count(file); t++) {
-        const char *name = be_tensor_file_at(file, t)->name;
-        size_t size = strlen(name), length = strlen(mark);
-        if (size < length || size - length >= sizeof found->prefix || strcmp(name + size - length, mark) != 0)
-            continue;
-        found->file = file;
-        snprintf(found->prefix, sizeof found->prefix, "%.*s", (int)(size - length), name);
-        return true;
-    }
-    return false;
+    size_t size = strlen(name), length = strlen(end);
+    if (size < length || size - length >= RESNET_PREFIX_SIZE || strcmp(name + size - length, end) != 0)
+        return false;
+    snprintf(prefix, RESNET_PREFIX_SIZE, "%.*s", (int)(size - length), name);
+    return true;
 }
 
 bool resnet_find(const be_tensor_file *file, resnet_source *found)
 {
-    return find_mark(file, "layer1.0.conv1.weight", found) || find_mark(file, "layer1.0.conv2.weight", found);
+    for (size_t t = 0; t < be_tensor_file_count(file); t++) {
+        found->file = file;
+        if (find_prefix(be_tensor_file_at(file, t)->name, mark, found->prefix))
+            return true;
+    }
+    return false;
 }
 
-bool resnet_recognise(const be_tensor_file *file)
+void resnet_recognise(const be_tensor_file *file, be_backbone_signs *signs)
 {
-    resnet_source found;
-    return resnet_find(file, &found);
+    char prefix[RESNET_PREFIX_SIZE];
+    for (size_t t = 0; t < be_tensor_file_count(file); t++) {
+        const char *name = be_tensor_file_at(file, t)->name;
+        if (find_prefix(name, other_mark, prefix))
+            snprintf(signs->missing, sizeof signs->missing, "%s%s", prefix, mark);
+        else if (find_prefix(name, mark, prefix) && signs->first)
+            signs->second = name;
+        else if (find_prefix(name, mark, prefix))
+            signs->first = name;
+    }
 }
 
 resnet_place resnet_stem_place(void)
@@ -195,6 +205,43 @@ static be_status count_blocks(const resnet_source *from, resnet *model, be_error
     return BE_OK;
 }
 
+/* Whether `part`, what stands after a block's number, is of a convolution, a batch norm or the shortcut of such a block. */
+static bool is_block_part(const char *part, size_t n_steps)
+{
+    static const char *const endings[] = {".weight", ".bias", ".running_mean", ".running_var", ".num_batches_tracked"};
+    char stems[2 * RESNET_MOST_STEPS + 2][RESNET_PART_SIZE] = {"downsample.0", "downsample.1"};
+    for (size_t s = 0; s < n_steps; s++) {
+        snprintf(stems[2 + 2 * s], RESNET_PART_SIZE, "conv%zu", s + 1);
+        snprintf(stems[3 + 2 * s], RESNET_PART_SIZE, "bn%zu", s + 1);
+    }
+    for (size_t s = 0; s < 2 + 2 * n_steps; s++) {
+        size_t length = strlen(stems[s]), known = s % 2 == 0 ? 1 : sizeof endings / sizeof *endings; /* convolutions have no bias */
+        for (size_t e = 0; e < known && strncmp(part, stems[s], length) == 0; e++) {
+            if (strcmp(part + length, endings[e]) == 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* What else is in a block would change what it computes. */
+static be_status check_block_parts(const resnet_source *from, bool bottleneck, be_error *error)
+{
+    for (size_t stage = 0; stage < RESNET_STAGES; stage++) {
+        for (size_t t = 0; t < be_tensor_file_count(from->file); t++) {
+            const char *name = be_tensor_file_at(from->file, t)->name;
+            if (block_number(from, stage, name) == SIZE_MAX)
+                continue;
+            const char *part = name + strlen(from->prefix) + strlen("layer1."); /* then the block's number */
+            part = strchr(part, '.') + 1;
+            if (!is_block_part(part, bottleneck ? BOTTLENECK_STEPS : BASIC_STEPS))
+                return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: tensor '%s' is of no %s block known here",
+                               be_tensor_file_path(from->file), name, bottleneck ? "bottleneck" : "basic");
+        }
+    }
+    return BE_OK;
+}
+
 /* A bottleneck begins with a 1x1 convolution. */
 static bool has_bottlenecks(const resnet_source *from)
 {
@@ -230,5 +277,5 @@ be_status resnet_describe(const resnet_source *from, bool dilated, resnet *model
             channels = block->steps[block->n_steps - 1].out;
         }
     }
-    return status;
+    return status == BE_OK ? check_block_parts(from, bottleneck, error) : status;
 }

@@ -211,11 +211,6 @@ bool vit_reads_queries(be_features features)
     return features == BE_FEATURES_DINOV2_Q || features == BE_FEATURES_DINOV2_Q_CLS;
 }
 
-bool vit_ignores_layer(be_features features)
-{
-    return features == BE_FEATURES_CLIP || features == BE_FEATURES_CLIP_CLS;
-}
-
 /* The tokens that a tap reads. */
 static size_t tap_rows(const vit_run *self, be_features features, size_t *first)
 {

@@ -59,8 +59,6 @@ typedef struct vit {
 
 /* True for features of the query projection. */
 bool vit_reads_queries(be_features features);
-/* True for features that are always of the last block. */
-bool vit_ignores_layer(be_features features);
 
 /* One image on its way through a model. */
 typedef struct vit_run {

@@ -20,6 +20,26 @@ static bool find_prefix(const char *name, const char *mark, char prefix[VIT_PREF
     return size == length || name[size - length - 1] == '.';
 }
 
+void vit_find_signs(const be_tensor_file *file, const vit_names *namings, size_t n_namings, be_backbone_signs *signs)
+{
+    char prefix[VIT_PREFIX_SIZE];
+    for (size_t t = 0; t < be_tensor_file_count(file); t++) {
+        const char *name = be_tensor_file_at(file, t)->name;
+        for (size_t i = 0; i < n_namings; i++) {
+            if (!find_prefix(name, namings[i].mark, prefix)) {
+                if (find_prefix(name, namings[i].other_mark, prefix))
+                    snprintf(signs->missing, sizeof signs->missing, "%s%s", prefix, namings[i].mark);
+                continue;
+            }
+            if (signs->first)
+                signs->second = name;
+            else
+                signs->first = name;
+            break; /* the mark of one origin may be the end of another's */
+        }
+    }
+}
+
 bool vit_find_source(const be_tensor_file *file, const vit_names *namings, size_t n_namings, vit_source *found)
 {
     for (size_t i = 0; i < n_namings; i++) {
@@ -98,6 +118,31 @@ static be_status find_grid(const be_tensor_file *file, const vit_source *from, b
     return BE_OK;
 }
 
+static bool ends_in_layer(const char *name, const char *layer)
+{
+    size_t length = layer ? strlen(layer) : 0;
+    return length > 0 && strncmp(name, layer, length) == 0 &&
+           (strcmp(name + length, ".weight") == 0 || strcmp(name + length, ".bias") == 0);
+}
+
+/* What is in a block beside the layers known here (an adapter, another attention) would change what it computes. */
+static be_status check_block_part(const be_tensor_file *file, const vit_source *from, const char *name, const char *part, be_error *error)
+{
+    const vit_names *names = from->names;
+    const char *const layers[] = {names->norm1, names->norm2, names->out, names->widen, names->narrow, names->query, names->key,
+                                  names->value, names->gated_widen, names->gated_narrow};
+    const char *const whole[] = {names->qkv_weight, names->qkv_bias, names->scale1, names->scale2};
+    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++) {
+        if (ends_in_layer(part, layers[i]))
+            return BE_OK;
+    }
+    for (size_t i = 0; i < sizeof whole / sizeof *whole; i++) {
+        if (whole[i] && strcmp(part, whole[i]) == 0)
+            return BE_OK;
+    }
+    return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: tensor '%s' is of no block known here", be_tensor_file_path(file), name);
+}
+
 /* One more than the largest number of a block: the tensors of one that is left out are then named as missing. */
 static be_status find_depth(const be_tensor_file *file, const vit_source *from, be_backbone_info *info, be_error *error)
 {
@@ -113,10 +158,28 @@ static be_status find_depth(const be_tensor_file *file, const vit_source *from, 
         if (number >= DEPTH_LIMIT)
             return be_fail(error, BE_ERROR_FORMAT, "%s: tensor '%s' is of more than %d blocks", be_tensor_file_path(file), name,
                            DEPTH_LIMIT);
-        if (*digit == '.' && digit > name + length && number >= info->depth)
+        if (*digit != '.' || digit == name + length)
+            continue;
+        if (number >= info->depth)
             info->depth = number + 1;
+        be_status status = check_block_part(file, from, name, digit + 1, error);
+        if (status != BE_OK)
+            return status;
     }
     return BE_OK;
+}
+
+/* No tensor tells that the last blocks are not there. */
+static be_status check_depth(const be_tensor_file *file, const vit_source *from, const be_backbone_info *info, be_error *error)
+{
+    size_t said;
+    if (strcmp(from->names->origin, "Hugging Face") != 0)
+        return BE_OK;
+    be_status status = be_config_json_size(be_tensor_file_path(file), "num_hidden_layers", &said, error);
+    if (status == BE_OK && said != 0 && said != info->depth)
+        status = be_fail(error, BE_ERROR_FORMAT, "%s: has %zu blocks ('%s'), num_hidden_layers in config.json beside it is %zu",
+                         be_tensor_file_path(file), info->depth, from->names->block, said);
+    return status;
 }
 
 static be_status find_hidden(const be_tensor_file *file, const vit_source *from, be_backbone_info *info, be_error *error)
@@ -176,6 +239,8 @@ be_status vit_inspect(const be_tensor_file *file, const vit_source *from, const 
     if (status == BE_OK)
         status = find_depth(file, from, info, error);
     if (status == BE_OK)
+        status = check_depth(file, from, info, error);
+    if (status == BE_OK)
         status = find_hidden(file, from, info, error);
     if (status == BE_OK)
         status = find_registers(file, from, info, error);
@@ -184,8 +249,8 @@ be_status vit_inspect(const be_tensor_file *file, const vit_source *from, const 
     if (status != BE_OK)
         return status;
     for (size_t i = 0; i < n_taps; i++) {
-        if (!vit_ignores_layer(taps[i].features) && taps[i].layer > info->depth)
-            return be_fail(error, BE_ERROR_ARGUMENT, "%s: enc_output_layer %zu is deeper than the backbone's %zu blocks",
+        if (be_features_have_layers(taps[i].features) && taps[i].layer > info->depth)
+            return be_fail(error, BE_ERROR_FORMAT, "%s: enc_output_layer %zu is deeper than the backbone's %zu blocks",
                            be_tensor_file_path(file), taps[i].layer, info->depth);
     }
     vit_describe(&model, info, taps, n_taps);
@@ -194,21 +259,6 @@ be_status vit_inspect(const be_tensor_file *file, const vit_source *from, const 
 }
 
 /* --- what the shapes do not tell ------------------------------------------------------------------ */
-
-/* The published sizes have letters; any other is called by its width and depth. */
-void vit_name(be_backbone_info *info, const char *kind)
-{
-    static const struct { size_t width, depth; char letter; } published[] = {
-        {384, 12, 's'}, {768, 12, 'b'}, {1024, 24, 'l'}, {1536, 40, 'g'},
-    };
-    const char *registers = info->registers ? "_reg" : "";
-    info->kind = kind;
-    snprintf(info->name, sizeof info->name, "%s_vit%zux%zu%s", kind, info->width, info->depth, registers);
-    for (size_t i = 0; i < sizeof published / sizeof *published; i++) {
-        if (info->width == published[i].width && info->depth == published[i].depth)
-            snprintf(info->name, sizeof info->name, "%s_vit%c%zu%s", kind, published[i].letter, info->patch, registers);
-    }
-}
 
 void vit_add_note(be_backbone_info *info, const char *format, ...)
 {
@@ -223,10 +273,30 @@ void vit_add_note(be_backbone_info *info, const char *format, ...)
     va_end(arguments);
 }
 
+/* The published sizes have letters; any other is called by its width and depth. */
+void vit_name(be_backbone_info *info, const char *kind)
+{
+    static const struct { size_t width, depth; char letter; } published[] = {
+        {384, 12, 's'}, {768, 12, 'b'}, {1024, 24, 'l'}, {1536, 40, 'g'},
+    };
+    const char *registers = info->registers ? "_reg" : "";
+    info->kind = kind;
+    snprintf(info->name, sizeof info->name, "%s_vit%zux%zu%s", kind, info->width, info->depth, registers);
+    for (size_t i = 0; i < sizeof published / sizeof *published; i++) {
+        if (info->width != published[i].width)
+            continue;
+        if (info->depth == published[i].depth)
+            snprintf(info->name, sizeof info->name, "%s_vit%c%zu%s", kind, published[i].letter, info->patch, registers);
+        else
+            vit_add_note(info, "%zu blocks of width %zu, where published backbones have %zu", info->depth, info->width,
+                         published[i].depth);
+    }
+}
+
 be_status vit_find_heads(const be_tensor_file *file, const vit_source *from, const be_backbone_options *options,
                          size_t assumed, be_backbone_info *info, be_error *error)
 {
-    const char *path = be_tensor_file_path(file), *said_by = "the option heads";
+    const char *path = be_tensor_file_path(file), *said_by = "--backbone-heads, in a configuration heads";
     size_t heads = options ? options->heads : 0, width = info->width;
     if (heads == 0 && strcmp(from->names->origin, "Hugging Face") == 0) {
         be_status status = be_config_json_size(path, "num_attention_heads", &heads, error);
@@ -242,11 +312,13 @@ be_status vit_find_heads(const be_tensor_file *file, const vit_source *from, con
                      width);
     }
     if (heads == 0)
-        return be_fail(error, BE_ERROR_ARGUMENT, "%s: the number of heads cannot be known from width %zu: say it (heads)", path,
-                       width);
+        return be_fail(error, BE_ERROR_ARGUMENT, "%s: the number of heads cannot be known from width %zu: say it with "
+                       "--backbone-heads, in a configuration with heads", path, width);
     if (width % heads != 0)
         return be_fail(error, options && options->heads ? BE_ERROR_ARGUMENT : BE_ERROR_FORMAT,
                        "%s: width %zu is not a multiple of %zu heads (from %s)", path, width, heads, said_by);
+    if (width % HEAD_WIDTH == 0 && heads != width / HEAD_WIDTH)
+        vit_add_note(info, "%zu attention heads for width %zu, where published backbones have %zu", heads, width, width / HEAD_WIDTH);
     info->heads = heads;
     return BE_OK;
 }

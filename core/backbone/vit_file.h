@@ -9,6 +9,7 @@
 typedef struct vit_names {
     const char *origin;       /* "Meta" */
     const char *mark;         /* the whole name of a tensor that tells the origin */
+    const char *other_mark;   /* of one that tells it where `mark` is missing */
     const char *patches, *class_token, *positions, *registers, *first_norm, *last_norm;
     bool patch_bias;
     const char *projection;   /* the whole name of [channels][C] */
@@ -29,6 +30,8 @@ typedef struct vit_source {
     char prefix[VIT_PREFIX_SIZE];
 } vit_source;
 
+/* Whose marks are in the file. */
+void vit_find_signs(const be_tensor_file *file, const vit_names *namings, size_t n_namings, be_backbone_signs *signs);
 /* The first of the origins whose mark is in the file. */
 bool vit_find_source(const be_tensor_file *file, const vit_names *namings, size_t n_namings, vit_source *found);
 
@@ -42,7 +45,7 @@ be_status vit_inspect(const be_tensor_file *file, const vit_source *from, const 
 be_status vit_find_heads(const be_tensor_file *file, const vit_source *from, const be_backbone_options *options,
                          size_t assumed, be_backbone_info *info, be_error *error);
 
-/* Sets kind and name, once the sizes are known. */
+/* Sets kind and name, once the sizes are known; a published width with another depth is noted as unverified. */
 void vit_name(be_backbone_info *info, const char *kind);
 
 /* Adds a sentence to the notes of what is not verified. */

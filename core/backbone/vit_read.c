@@ -14,7 +14,7 @@ enum { NAME_SIZE = 256 };
 /* MODEL section 2: layer L is block depth - L, layer 0 is block 0. A block's queries come before it, its output after. */
 static size_t blocks_before(const be_tap *tap, size_t depth)
 {
-    if (vit_ignores_layer(tap->features))
+    if (!be_features_have_layers(tap->features))
         return depth;
     return (tap->layer == 0 ? 0 : depth - tap->layer) + !vit_reads_queries(tap->features);
 }
@@ -79,7 +79,7 @@ static void visit(walk *self, const char *part, const char *suffix, size_t rows,
         self->status = be_fail(self->error, BE_ERROR_FORMAT, "%s: tensor '%s' has the wrong shape, expected [%zu][%zu]",
                                be_tensor_file_path(self->file), name, rows, columns);
     else if (self->reading)
-        self->status = be_tensor_file_read_f32(self->reading, tensor, out, self->error);
+        self->status = be_tensor_file_read_weights(self->reading, tensor, out, self->error);
 }
 
 /* The same for one that is not kept as it is in the file: the answer, to be freed, is NULL when it is not being read. */

@@ -1,5 +1,6 @@
 #include "core/encoder/encoder.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "core/base/memory.h"
@@ -42,12 +43,64 @@ be_status be_encoder_check(const be_encoder_settings *settings, const char *path
     return kind->check(settings, path, error);
 }
 
+/* --- settings against tensors --------------------------------------------------------------------- */
+
+enum { NAME_SIZE = 256 };
+
+/* A tensor stem + "N." + ... with N >= layers, or NULL. */
+static const be_tensor *find_layer_beyond(const be_tensor_file *file, const char *stem, size_t layers)
+{
+    size_t length = strlen(stem);
+    for (size_t i = 0; i < be_tensor_file_count(file); i++) {
+        const be_tensor *tensor = be_tensor_file_at(file, i);
+        size_t number = 0;
+        if (strncmp(tensor->name, stem, length) != 0)
+            continue;
+        const char *digit = tensor->name + length;
+        if (*digit < '0' || *digit > '9')
+            continue;
+        for (; *digit >= '0' && *digit <= '9' && number < layers; digit++)
+            number = 10 * number + (size_t)(*digit - '0');
+        if (number >= layers)
+            return tensor;
+    }
+    return NULL;
+}
+
+/* A layer that the settings leave out would be left out of what is computed, in silence. */
+static be_status check_layers(const be_tensor_file *file, const char *prefix, const be_encoder_settings *settings, be_error *error)
+{
+    const struct { const char *part, *setting; size_t layers; } parts[] = {
+        {"encoder", "enc_layers", settings->enc_layers}, {"decoder", "dec_layers", settings->dec_layers},
+    };
+    bool transformer = strstr(settings->kind, "transformer") != NULL;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        char stem[NAME_SIZE], first[NAME_SIZE];
+        snprintf(stem, sizeof stem, "%stransformer.%s.layers.", prefix, parts[i].part);
+        const be_tensor *beyond = find_layer_beyond(file, stem, transformer ? parts[i].layers : 0);
+        if (beyond && !transformer)
+            return be_fail(error, BE_ERROR_FORMAT, "%s: encoder_arch is '%s', which has no tensor '%s'", be_tensor_file_path(file),
+                           settings->kind, beyond->name);
+        if (beyond)
+            return be_fail(error, BE_ERROR_FORMAT, "%s: %s is %zu, but tensor '%s' is of a layer beyond", be_tensor_file_path(file),
+                           parts[i].setting, parts[i].layers, beyond->name);
+        snprintf(first, sizeof first, "%s0.linear1.weight", stem);
+        const be_tensor *widens = be_tensor_file_find(file, first);
+        if (widens && settings->hidden && widens->n_dims > 0 && widens->shape[0] != settings->hidden)
+            return be_fail(error, BE_ERROR_FORMAT, "%s: dim_feedforward is %zu, but tensor '%s' has %zu rows", be_tensor_file_path(file),
+                           settings->hidden, first, widens->shape[0]);
+    }
+    return BE_OK;
+}
+
 be_status be_encoder_load(be_tensor_file *file, const char *prefix, const be_encoder_settings *settings, be_encoder **out,
                           be_error *error)
 {
     be_encoder *encoder;
     const be_encoder_kind *kind = find_kind(settings->kind);
     be_status status = be_encoder_check(settings, be_tensor_file_path(file), error);
+    if (status == BE_OK)
+        status = check_layers(file, prefix, settings, error);
     if (status != BE_OK)
         return status;
     status = kind->load(file, prefix, settings, &encoder, error);

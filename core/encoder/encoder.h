@@ -23,6 +23,7 @@ typedef struct be_encoder_settings {
     size_t queries;          /* Q; of "linear" 1 */
     size_t heads;            /* `nheads`; divides D */
     size_t enc_layers, dec_layers;
+    size_t hidden;           /* `dim_feedforward`; 0: as wide as the tensors are */
     size_t memory_layer;     /* which encoder layer's output is the memory, from 0: `enc_output_layer` again */
     bool pre_norm;
     bool learned_position;   /* `position_embedding` "learned", else "sine" */
@@ -38,7 +39,7 @@ typedef struct be_encoder be_encoder;
  * `path` begins the sentence. */
 be_status be_encoder_check(const be_encoder_settings *settings, const char *path, be_error *error);
 /* Loads the tensors prefix + "...", after be_encoder_check. BE_ERROR_FORMAT names the tensor that is missing or of the wrong
- * shape. */
+ * shape, or that is of no layer the settings know. */
 be_status be_encoder_load(be_tensor_file *file, const char *prefix, const be_encoder_settings *settings, be_encoder **encoder,
                           be_error *error);
 void be_encoder_free(be_encoder *encoder);

@@ -97,15 +97,20 @@ static be_status find_side(const be_tensor_file *file, const char *prefix, const
     char name[128];
     snprintf(name, sizeof name, "%slh_embed.0.weight", prefix);
     const be_tensor *tensor = be_tensor_file_find(file, name);
-    size_t width = tensor && tensor->n_dims == 2 ? tensor->shape[1] : 0;
+    if (!tensor)
+        return be_fail(error, BE_ERROR_FORMAT, "%s: tensor '%s' is missing", be_tensor_file_path(file), name);
+    size_t width = tensor->n_dims == 2 ? tensor->shape[1] : 0;
     *side = 0;
     if (settings->class_token && width == settings->channels)
         return BE_OK;
-    while (!settings->class_token && *side < LARGEST_SIDE && FILTERS * *side * *side < width)
+    if (settings->class_token)
+        return be_fail(error, BE_ERROR_FORMAT, "%s: tensor '%s' has %zu columns, expected %zu: those of the class token",
+                       be_tensor_file_path(file), name, width, settings->channels);
+    while (*side < LARGEST_SIDE && FILTERS * *side * *side < width)
         ++*side;
     if (width == 0 || FILTERS * *side * *side != width)
-        return be_fail(error, BE_ERROR_FORMAT, "%s: tensor '%s' is missing or no readout of a %s", be_tensor_file_path(file), name,
-                       settings->class_token ? "class token" : "square of 256 channels");
+        return be_fail(error, BE_ERROR_FORMAT, "%s: tensor '%s' has %zu columns, expected %d for each cell of a square: linear reads all "
+                       "vertices from a convolution's output", be_tensor_file_path(file), name, width, FILTERS);
     return BE_OK;
 }
 
@@ -118,10 +123,12 @@ static be_status load_filters(linear *model, be_tensor_file *file, const char *p
     void *memory, *weights;
     snprintf(name, sizeof name, "%sinput_proj.weight", prefix);
     const be_tensor *tensor = be_tensor_file_find(file, name);
-    if (!tensor || tensor->n_dims != 4 || tensor->shape[0] != FILTERS || tensor->shape[1] != channels || tensor->shape[2] != SIDE ||
+    if (!tensor)
+        return be_fail(error, BE_ERROR_FORMAT, "%s: tensor '%s' is missing", be_tensor_file_path(file), name);
+    if (tensor->n_dims != 4 || tensor->shape[0] != FILTERS || tensor->shape[1] != channels || tensor->shape[2] != SIDE ||
         tensor->shape[3] != SIDE)
-        return be_fail(error, BE_ERROR_FORMAT, "%s: tensor '%s' is missing or not [%d][%zu][3][3]", be_tensor_file_path(file), name,
-                       FILTERS, channels);
+        return be_fail(error, BE_ERROR_FORMAT, "%s: tensor '%s' has the wrong shape, expected [%d][%zu][3][3]",
+                       be_tensor_file_path(file), name, FILTERS, channels);
     *filters = (be_convolution){.in = channels, .out = FILTERS, .kernel = SIDE, .stride = model->base.settings.stride,
                                 .padding = PADDING, .dilation = 1};
     size_t arranged = be_convolution_weights(filters);
@@ -134,7 +141,7 @@ static be_status load_filters(linear *model, be_tensor_file *file, const char *p
     if (status != BE_OK)
         return status;
     const be_wanted_tensor bias = {"input_proj.bias", FILTERS, 0, filters->bias};
-    status = be_tensor_file_read_f32(file, tensor, memory, error);
+    status = be_tensor_file_read_weights(file, tensor, memory, error);
     if (status == BE_OK)
         status = be_load_tensors(file, prefix, &bias, 1, error);
     for (size_t f = 0; f < FILTERS; f++)
@@ -155,7 +162,7 @@ static void unload(be_encoder *encoder)
 static be_status load(be_tensor_file *file, const char *prefix, const be_encoder_settings *settings, be_encoder **out,
                       be_error *error)
 {
-    size_t side;
+    size_t side = 0;
     void *memory;
     be_status status = find_side(file, prefix, settings, &side, error);
     if (status == BE_OK)

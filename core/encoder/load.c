@@ -38,7 +38,7 @@ be_status be_load_tensors(be_tensor_file *file, const char *prefix, const be_wan
         const be_tensor *tensor;
         be_status status = be_find_tensor(file, prefix, wanted[i].name, wanted[i].rows, wanted[i].columns, &tensor, error);
         if (status == BE_OK)
-            status = be_tensor_file_read_f32(file, tensor, wanted[i].out, error);
+            status = be_tensor_file_read_weights(file, tensor, wanted[i].out, error);
         if (status != BE_OK)
             return status;
     }
@@ -57,7 +57,7 @@ float *be_walk_tensor(be_weight_walk *walk, const char *stem, const char *name, 
         return NULL;
     float *values = be_arena_floats(walk->arena, tensor->count);
     if (values)
-        walk->status = be_tensor_file_read_f32(walk->file, tensor, values, walk->error);
+        walk->status = be_tensor_file_read_weights(walk->file, tensor, values, walk->error);
     return values;
 }
 
@@ -75,7 +75,7 @@ float *be_walk_joined(be_weight_walk *walk, const char *stem, const char *name, 
     walk->status = be_allocate_aligned(&values, tensor->count, sizeof(float), "a tensor that is packed", walk->error);
     if (walk->status != BE_OK)
         return NULL;
-    walk->status = be_tensor_file_read_f32(walk->file, tensor, values, walk->error);
+    walk->status = be_tensor_file_read_weights(walk->file, tensor, values, walk->error);
     return values;
 }
 

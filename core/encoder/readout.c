@@ -71,12 +71,12 @@ static be_status load_weights(be_readout *readout, be_tensor_file *file, const b
         return status;
     if (halves) {
         readout->halves = memory;
-        status = be_tensor_file_read(file, tensors[0], readout->halves, error);
-        return status == BE_OK ? be_tensor_file_read(file, tensors[1], readout->halves + left, error) : status;
+        status = be_tensor_file_read_halves(file, tensors[0], readout->halves, error);
+        return status == BE_OK ? be_tensor_file_read_halves(file, tensors[1], readout->halves + left, error) : status;
     }
     readout->weight = memory;
-    status = be_tensor_file_read_f32(file, tensors[0], readout->weight, error);
-    return status == BE_OK ? be_tensor_file_read_f32(file, tensors[1], readout->weight + left, error) : status;
+    status = be_tensor_file_read_weights(file, tensors[0], readout->weight, error);
+    return status == BE_OK ? be_tensor_file_read_weights(file, tensors[1], readout->weight + left, error) : status;
 }
 
 static be_status load_biases(be_readout *readout, be_tensor_file *file, const char *prefix, size_t left, be_error *error)

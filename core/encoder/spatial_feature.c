@@ -165,9 +165,11 @@ static be_status find_maps(const be_tensor_file *file, const char *prefix, const
     char name[128];
     snprintf(name, sizeof name, "%sspatial_embed.weight", prefix);
     tensor = be_tensor_file_find(file, name);
-    if (!tensor || tensor->n_dims != 2 || tensor->shape[0] != settings->queries)
-        return be_fail(error, BE_ERROR_FORMAT, "%s: tensor '%s' is missing or not [%zu][positions]", be_tensor_file_path(file), name,
-                       settings->queries);
+    if (!tensor)
+        return be_fail(error, BE_ERROR_FORMAT, "%s: tensor '%s' is missing", be_tensor_file_path(file), name);
+    if (tensor->n_dims != 2 || tensor->shape[0] != settings->queries)
+        return be_fail(error, BE_ERROR_FORMAT, "%s: tensor '%s' has the wrong shape, expected [%zu][positions]",
+                       be_tensor_file_path(file), name, settings->queries);
     *cells = tensor->shape[1];
     size_t side = *cells < 1 << 20 ? square_root(*cells) : 0;
     if (*cells == 0 || side * side != *cells)

@@ -67,6 +67,11 @@ const be_value *be_tensor_file_root(const be_tensor_file *file);
 /* Writes the tensor's `count` elements to `out` as float32 in C order: f16, bf16 and f32 are widened exactly,
  * f64 and integers are rounded, bools are 0 and 1; strided, transposed and expanded views are resolved. */
 be_status be_tensor_file_read_f32(be_tensor_file *file, const be_tensor *tensor, float *out, be_error *error);
+
+/* The same for numbers that are computed with: BE_ERROR_FORMAT names the tensor, and the place in it, when one is not finite. */
+be_status be_tensor_file_read_weights(be_tensor_file *file, const be_tensor *tensor, float *out, be_error *error);
+/* The same of a bfloat16 tensor, as it is. */
+be_status be_tensor_file_read_halves(be_tensor_file *file, const be_tensor *tensor, uint16_t *out, be_error *error);
 /* Writes count * be_dtype_size(dtype) bytes in the tensor's own dtype, C order, native (little) endian. */
 be_status be_tensor_file_read(be_tensor_file *file, const be_tensor *tensor, void *out, be_error *error);
 

@@ -140,3 +140,58 @@ be_status be_tensor_file_read(be_tensor_file *file, const be_tensor *tensor, voi
 {
     return read_values(file, tensor, false, out, error);
 }
+
+/* --- weights -------------------------------------------------------------------------------------- */
+
+/* A float32, or a bfloat16 in the upper half, that is infinite or no number: its exponent is all ones. */
+static bool is_bad(uint32_t bits)
+{
+    return (bits & 0x7f800000u) == 0x7f800000u;
+}
+
+static uint32_t bits_at(const void *values, bool halves, size_t index)
+{
+    uint32_t bits;
+    if (halves)
+        return (uint32_t)((const uint16_t *)values)[index] << 16;
+    memcpy(&bits, (const float *)values + index, sizeof bits);
+    return bits;
+}
+
+/* A backbone has some hundred million of them: of whole blocks compilers make vector instructions. */
+enum { BLOCK = 1024 };
+
+static bool block_is_bad(const float *values)
+{
+    uint32_t bad = 0;
+    for (size_t i = 0; i < BLOCK; i++) {
+        uint32_t bits;
+        memcpy(&bits, values + i, sizeof bits);
+        bad |= (uint32_t)is_bad(bits);
+    }
+    return bad != 0;
+}
+
+static be_status check_finite(const be_tensor_file *file, const be_tensor *tensor, const void *values, bool halves, be_error *error)
+{
+    for (size_t i = 0; i < tensor->count; i++) {
+        if (!halves && i % BLOCK == 0 && tensor->count - i >= BLOCK && !block_is_bad((const float *)values + i))
+            i += BLOCK - 1;
+        else if (is_bad(bits_at(values, halves, i)))
+            return be_fail(error, BE_ERROR_FORMAT, "%s: tensor '%s' holds a number that is not finite (number %zu of %zu)", file->path,
+                           tensor->name, i, tensor->count);
+    }
+    return BE_OK;
+}
+
+be_status be_tensor_file_read_weights(be_tensor_file *file, const be_tensor *tensor, float *out, be_error *error)
+{
+    be_status status = be_tensor_file_read_f32(file, tensor, out, error);
+    return status == BE_OK ? check_finite(file, tensor, out, false, error) : status;
+}
+
+be_status be_tensor_file_read_halves(be_tensor_file *file, const be_tensor *tensor, uint16_t *out, be_error *error)
+{
+    be_status status = be_tensor_file_read(file, tensor, out, error);
+    return status == BE_OK ? check_finite(file, tensor, out, true, error) : status;
+}

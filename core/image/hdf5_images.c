@@ -245,6 +245,12 @@ size_t be_hdf5_images_count(const be_hdf5_images *images)
     return images->shape[0];
 }
 
+void be_hdf5_images_size(const be_hdf5_images *images, size_t *width, size_t *height)
+{
+    *height = images->shape[1];
+    *width = images->shape[2];
+}
+
 const char *be_hdf5_images_dataset(const be_hdf5_images *images)
 {
     return images->name;

@@ -28,6 +28,8 @@ void be_hdf5_images_close(be_hdf5_images *images);
 
 /* At least 1. */
 size_t be_hdf5_images_count(const be_hdf5_images *images);
+/* Pixels of each picture. */
+void be_hdf5_images_size(const be_hdf5_images *images, size_t *width, size_t *height);
 /* The name of the dataset that was opened; good until `images` is closed. */
 const char *be_hdf5_images_dataset(const be_hdf5_images *images);
 

@@ -4,12 +4,11 @@
 #include <string.h>
 
 #include "core/backbone/backbone.h"
-#include "core/subject/readout_plan.h"
 
 be_status be_class_token_parse(const char *text, be_class_token *token, be_error *error)
 {
     if (strcmp(text, "first-patch") != 0 && strcmp(text, "class-token") != 0)
-        return be_fail(error, BE_ERROR_ARGUMENT, "class token: '%.40s' is none of: first-patch, class-token", text);
+        return be_fail(error, BE_ERROR_ARGUMENT, "--class-token: '%.40s' is none of: first-patch, class-token", text);
     *token = strcmp(text, "first-patch") == 0 ? BE_CLASS_TOKEN_FIRST_PATCH : BE_CLASS_TOKEN_CLASS;
     return BE_OK;
 }
@@ -142,9 +141,10 @@ be_status be_checkpoint_read(const be_tensor_file *file, be_checkpoint *out, be_
     read_subject(file, read.subject);
     const be_value *args = be_value_get(be_tensor_file_root(file), "args");
     const char *dataset;
-    int64_t run;
+    int64_t run, wide;
     read.demo = be_value_text(be_value_get(args, "dataset"), &dataset) && strcmp(dataset, BE_CHECKPOINT_DEMO) == 0;
     read.run = be_value_integer(be_value_get(args, "run"), &run) && run > 0 && run < 1 << 20 ? (size_t)run : 0;
+    read.dim_feedforward = be_value_integer(be_value_get(args, "dim_feedforward"), &wide) && wide > 0 ? (size_t)wide : 0;
     read.dilation = read_flag(file, "dilation");
     read.return_interm = read_flag(file, "return_interm");
     read.has_validation = be_value_number(be_value_get(args, "val_perf"), &read.validation);
@@ -167,7 +167,8 @@ be_encoder_settings be_checkpoint_settings(const be_checkpoint *it)
     const char *end = strstr(it->backbone_arch, "_cls");
     return (be_encoder_settings){
         .kind = it->encoder_arch, .channels = it->channels, .width = it->hidden_dim, .queries = it->queries, .heads = it->nheads,
-        .enc_layers = it->enc_layers, .dec_layers = it->dec_layers, .memory_layer = it->enc_output_layer, .pre_norm = it->pre_norm,
+        .enc_layers = it->enc_layers, .dec_layers = it->dec_layers, .hidden = it->dim_feedforward,
+        .memory_layer = it->enc_output_layer, .pre_norm = it->pre_norm,
         .learned_position = strcmp(it->position_embedding, "learned") == 0, .class_token = end && !end[4],
         .input_projection = it->input_projection, .stride = resnet ? 1 : clip ? 2 : 3,
     };
@@ -184,7 +185,8 @@ static be_status check_readout(const be_checkpoint *it, const char *path, be_err
     return BE_OK;
 }
 
-be_status be_checkpoint_supported(const be_checkpoint *it, be_class_token token, const char *path, be_error *error)
+be_status be_checkpoint_supported(const be_checkpoint *it, be_class_token token, be_streams_order order, const char *path,
+                                  be_error *error)
 {
     char name[BE_CHECKPOINT_TEXT_SIZE];
     be_features features;
@@ -194,6 +196,11 @@ be_status be_checkpoint_supported(const be_checkpoint *it, be_class_token token,
         return be_fail(error, BE_ERROR_ARGUMENT,
                        "%s: backbone_arch dinov2_cls: the published program takes the first patch's token for it: --class-token "
                        "first-patch (what it computes) or class-token (what its name says)", path);
+    if (strcmp(it->backbone_arch, "dinov2_cls") != 0 && token != BE_CLASS_TOKEN_UNKNOWN)
+        return be_fail(error, BE_ERROR_ARGUMENT, "%s: --class-token is for backbone_arch dinov2_cls, this is %s", path, it->backbone_arch);
+    if (order != BE_STREAMS_UNKNOWN && !be_readout_needs_order(it->readout_res, it->encoder_arch))
+        return be_fail(error, BE_ERROR_ARGUMENT, "%s: --streams-order is for queries of readout_res streams_inc, this is %s with %s", path,
+                       it->readout_res, it->encoder_arch);
     be_checkpoint_features(it, token, name);
     if (be_features_parse(name, &features, &why) != BE_OK)
         return be_fail(error, why.status, "%s: %s", path, why.message);
@@ -209,5 +216,31 @@ be_status be_checkpoint_supported(const be_checkpoint *it, be_class_token token,
         return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: return_interm is set: what is computed then is not known here", path);
     if (it->queries == 0)
         return be_fail(error, BE_ERROR_FORMAT, "%s: the model has no queries", path);
-    return be_encoder_check(&settings, path, error);
+    status = be_encoder_check(&settings, path, error);
+    return status == BE_OK ? be_readout_check_order(it->readout_res, it->encoder_arch, order, path, error) : status;
+}
+
+/* --- the model ------------------------------------------------------------------------------------ */
+
+/* The tables of a learned position: MODEL section 3. */
+static be_status check_tables(const be_tensor_file *file, const be_encoder_settings *settings, be_error *error)
+{
+    static const char inside[] = "backbone_model.1.row_embed.weight";
+    if (!settings->learned_position || find(file, inside) || find(file, "row_embed.weight"))
+        return BE_OK;
+    return be_fail(error, BE_ERROR_FORMAT, "%s: position_embedding is 'learned', but tensor '" BE_CHECKPOINT_PREFIX "%s' is missing: the "
+                   "training program does not save what it drew for it", be_tensor_file_path(file), inside);
+}
+
+be_status be_checkpoint_load(be_tensor_file *file, const be_checkpoint *it, const be_readout_lists *lists, be_encoder **encoder,
+                             be_readout **readout, be_error *error)
+{
+    be_encoder_settings settings = be_checkpoint_settings(it);
+    be_status status = check_tables(file, &settings, error);
+    if (status == BE_OK)
+        status = be_encoder_load(file, BE_CHECKPOINT_PREFIX, &settings, encoder, error);
+    if (status == BE_OK)
+        status = be_readout_load(file, BE_CHECKPOINT_PREFIX, be_encoder_get_info(*encoder)->width, it->n_vertices[BE_LEFT],
+                                 it->n_vertices[BE_RIGHT], lists, readout, error);
+    return status;
 }

@@ -8,6 +8,7 @@
 #include "core/base/error.h"
 #include "core/encoder/encoder.h"
 #include "core/files/tensor_file.h"
+#include "core/subject/readout_plan.h"
 #include "core/subject/roi.h"
 
 enum { BE_CHECKPOINT_TEXT_SIZE = 64 };
@@ -27,6 +28,7 @@ typedef struct be_checkpoint {
     char readout_res[BE_CHECKPOINT_TEXT_SIZE], position_embedding[BE_CHECKPOINT_TEXT_SIZE];
     char subject[BE_CHECKPOINT_TEXT_SIZE];  /* "subj01", from args.subj; "" when it is not there */
     size_t enc_output_layer, enc_layers, dec_layers, hidden_dim, nheads, run;
+    size_t dim_feedforward;                 /* 0: not said */
     size_t image_size;                      /* 0: none was set, images went in as they were */
     bool pre_norm, dilation, return_interm;
     bool demo;                              /* args.dataset is BE_CHECKPOINT_DEMO */
@@ -46,11 +48,17 @@ be_status be_checkpoint_read(const be_tensor_file *file, be_checkpoint *checkpoi
 
 /* BE_OK when this version computes such a model; BE_ERROR_UNSUPPORTED names the setting at fault otherwise, BE_ERROR_FORMAT
  * settings that contradict each other, BE_ERROR_ARGUMENT what only its owner can say. `path` begins the sentence. */
-be_status be_checkpoint_supported(const be_checkpoint *checkpoint, be_class_token token, const char *path, be_error *error);
+be_status be_checkpoint_supported(const be_checkpoint *checkpoint, be_class_token token, be_streams_order order, const char *path,
+                                  be_error *error);
 
 /* The name of its features (be_features_parse), once be_checkpoint_supported said BE_OK. */
 void be_checkpoint_features(const be_checkpoint *checkpoint, be_class_token token, char name[BE_CHECKPOINT_TEXT_SIZE]);
 /* The settings of its encoder. */
 be_encoder_settings be_checkpoint_settings(const be_checkpoint *checkpoint);
+
+/* Loads the encoder and readout of a supported checkpoint as they stand in it, so that what is missing is named as it is called
+ * there: BE_ERROR_FORMAT. `lists` as be_readout_load takes them. Both are to be freed, after a failure too: begin with NULL. */
+be_status be_checkpoint_load(be_tensor_file *file, const be_checkpoint *checkpoint, const be_readout_lists *lists, be_encoder **encoder,
+                             be_readout **readout, be_error *error);
 
 #endif

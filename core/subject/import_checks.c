@@ -19,29 +19,38 @@ static be_status check_vertices(const be_import_job *self, const be_import_sourc
     return BE_OK;
 }
 
-/* Loads the encoder and readout as they stand in the checkpoint, so that what is missing is named as it is called there. */
+static be_status check_queries(const be_import_job *self, const be_import_source *it, const be_readout_plan *plan)
+{
+    const be_checkpoint *checkpoint = &it->checkpoint;
+    be_queried_rois queried = be_readout_queried_rois(checkpoint->readout_res, checkpoint->encoder_arch);
+    if (plan->queries == checkpoint->queries)
+        return BE_OK;
+    if (queried == BE_QUERIED_ANY)
+        return be_fail(self->error, BE_ERROR_FORMAT, "%s: the model has %zu queries; readout_res %s needs %zu: one a hemisphere for each of "
+                       "the %zu ROIs of %s and for the rest", it->from.checkpoint, checkpoint->queries, checkpoint->readout_res,
+                       plan->queries, self->data.rois.count - 1, self->rois_from);
+    return be_fail(self->error, BE_ERROR_FORMAT, "%s: the model has %zu queries; readout_res %s needs %zu: %s", it->from.checkpoint,
+                   checkpoint->queries, checkpoint->readout_res, plan->queries,
+                   plan->by_vertex ? "one a vertex" : queried == BE_QUERIED_OWN ? "8 a hemisphere" : "one a hemisphere");
+}
+
+/* What the checkpoint computes against the data. */
 static be_status check_model(be_import_job *self, const be_import_source *it)
 {
     const be_checkpoint *checkpoint = &it->checkpoint;
     const be_algonauts *data = &self->data;
-    be_encoder_settings settings = be_checkpoint_settings(checkpoint);
     be_encoder *encoder = NULL;
     be_readout *readout = NULL;
     be_readout_plan plan = {0};
     be_readout_lists lists = {0};
     be_status status = be_readout_plan_make(checkpoint->readout_res, checkpoint->encoder_arch, self->streams_order, &data->rois,
                                             data->n_vertices, it->from.checkpoint, &plan, self->error);
-    if (status == BE_OK && plan.queries != checkpoint->queries)
-        status = be_fail(self->error, BE_ERROR_FORMAT, "%s: the model has %zu queries; readout_res %s and the %zu ROIs of %s and the "
-                         "rest need %zu", it->from.checkpoint, checkpoint->queries, checkpoint->readout_res, data->rois.count - 1,
-                         self->rois_from, plan.queries);
     if (status == BE_OK)
-        status = be_encoder_load(it->file, BE_CHECKPOINT_PREFIX, &settings, &encoder, self->error);
+        status = check_queries(self, it, &plan);
     if (status == BE_OK)
         status = be_readout_plan_lists(&plan, &data->rois, data->n_vertices, &lists, self->error);
     if (status == BE_OK)
-        status = be_readout_load(it->file, BE_CHECKPOINT_PREFIX, be_encoder_get_info(encoder)->width, data->n_vertices[BE_LEFT],
-                                 data->n_vertices[BE_RIGHT], plan.by_vertex ? NULL : &lists, &readout, self->error);
+        status = be_checkpoint_load(it->file, checkpoint, plan.by_vertex ? NULL : &lists, &encoder, &readout, self->error);
     if (status == BE_OK)
         snprintf(self->unverified, sizeof self->unverified, "%s%s%s", be_encoder_get_info(encoder)->unverified,
                  *be_encoder_get_info(encoder)->unverified && *be_readout_unverified(checkpoint->readout_res) ? "; " : "",

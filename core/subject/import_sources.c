@@ -73,7 +73,7 @@ static be_status open_source(be_import_job *self, be_import_source *it)
     if (status == BE_OK)
         status = be_checkpoint_read(it->file, &it->checkpoint, self->error);
     if (status == BE_OK)
-        status = be_checkpoint_supported(&it->checkpoint, self->class_token, it->from.checkpoint, self->error);
+        status = be_checkpoint_supported(&it->checkpoint, self->class_token, self->streams_order, it->from.checkpoint, self->error);
     if (status == BE_OK)
         status = be_import_check_source(self, it);
     if (status != BE_OK)

@@ -48,7 +48,7 @@ be_status be_streams_order_parse(const char *text, be_streams_order *order, be_e
             return BE_OK;
         }
     }
-    return be_fail(error, BE_ERROR_ARGUMENT, "streams order: '%.40s' is none of: rest-last, rest-first", text);
+    return be_fail(error, BE_ERROR_ARGUMENT, "--streams-order: '%.40s' is none of: rest-last, rest-first", text);
 }
 
 const char *be_streams_order_name(be_streams_order order)
@@ -74,6 +74,22 @@ const char *be_readout_unverified(const char *readout)
 {
     const struct row *row = find_row(readout);
     return row ? row->unverified : "";
+}
+
+bool be_readout_needs_order(const char *readout, const char *encoder)
+{
+    const struct row *row = find_row(readout);
+    return row && row->families == streams && strcmp(encoder, "linear") != 0;
+}
+
+be_status be_readout_check_order(const char *readout, const char *encoder, be_streams_order order, const char *path, be_error *error)
+{
+    if (!be_readout_needs_order(readout, encoder) || order != BE_STREAMS_UNKNOWN)
+        return BE_OK;
+    return be_fail(error, BE_ERROR_ARGUMENT,
+                   "%s: readout_res streams_inc: versions of the training program differ in where the query of the vertices in no "
+                   "stream stands, and the checkpoint does not say: --streams-order rest-last (the repaired public version) or "
+                   "rest-first (older private ones)", path);
 }
 
 /* --- the plan ------------------------------------------------------------------------------------- */
@@ -121,16 +137,14 @@ be_status be_readout_plan_make(const char *readout, const char *encoder, be_stre
         *out = (be_readout_plan){.queries = n_vertices[BE_LEFT] + n_vertices[BE_RIGHT], .by_vertex = true};
         return BE_OK;
     }
-    if (row->families == streams && order == BE_STREAMS_UNKNOWN)
-        return be_fail(error, BE_ERROR_ARGUMENT,
-                       "%s: readout_res streams_inc: versions of the training program differ in where the query of the vertices in no "
-                       "stream stands, and the checkpoint does not say: --streams-order rest-last (the repaired public version) or "
-                       "rest-first (older private ones)", path);
+    be_status status = be_readout_check_order(readout, encoder, order, path, error);
+    if (status != BE_OK)
+        return status;
     if (row->numbering == BY_HALF && rois->count > HALF)
         return be_fail(error, BE_ERROR_FORMAT, "%s: readout_res %s has 8 queries a hemisphere, too few for %zu ROIs and the rest", path,
                        readout, rois->count - 1);
     plan.queries = row->numbering == BY_ROI ? BE_HEMISPHERES * rois->count : row->numbering == BY_HALF ? 2 * HALF : BE_HEMISPHERES;
-    be_status status = number_rois(row, order, rois->count, &plan, error);
+    status = number_rois(row, order, rois->count, &plan, error);
     if (status != BE_OK) {
         be_readout_plan_free(&plan);
         return status;

@@ -32,11 +32,13 @@ def test_answers_cut_short(picture, demo_daemon, page):
 @pytest.mark.parametrize("path, word", [
     (("lh", "vertices"), "lh.vertices"), (("rh", "vertices"), "rh.vertices"), (("lh", "indices"), "lh.indices"),
     (("rh", "indices"), "rh.indices"), (("lh",), "lh.vertices"), (("model",), "model.weights"), (("model", "weights"), "model.weights"),
-    (("model", "backbone_weights"), "model.backbone_weights"), (("model", "precision"), "model.precision"), (("image",), "image"),
+    (("model", "backbone_weights"), "model.backbone_weights"), (("model", "backbone_activation"), "model.backbone_activation"),
+    (("model", "backbone_heads"), "model.backbone_heads"), (("model", "precision"), "model.precision"), (("image",), "image"),
 ])
 def test_a_field_of_a_prediction_that_is_wrong_is_named(picture, demo_daemon, path, word):
+    another = 7 if path[-1] == "backbone_heads" else "x"  # of the right kind: another model
     for value in ([], None, 7, "x", {}, {"vertices": []}, [[]], [0] * 99):
-        if not (path[0] == "model" and path[1:] and value == "x") and not (path == ("image",) and isinstance(value, dict)):
+        if not (path[0] == "model" and path[1:] and value == another) and not (path == ("image",) and isinstance(value, dict)):
             sentence = refuses(picture, demo_daemon, on("/predict", set_value(path, value)), DATA)
             assert word in sentence and f"/predict: {picture[1]}: " in sentence, value
 
@@ -73,7 +75,7 @@ def leaves(tree, way=()):
         yield from leaves(value, (*way, key))
 
 
-NEEDED = {"/subjects": {"name", "demo", "backbone_weights", "backbone_heads", "backbone_activation", "backbone_unverified", "weights", "isa", "precision",
+NEEDED = {"/subjects": {"name", "demo", "backbone", "backbone_weights", "backbone_heads", "backbone_activation", "backbone_unverified", "weights", "isa", "precision",
                         "version", "units",
                         "vertices", "lh", "rh", "unverified", "subjects"},
           "/rois": {"subjects", "subject", "rois", "name", "family", "vertices"}}

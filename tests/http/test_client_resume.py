@@ -58,7 +58,8 @@ def test_a_server_that_goes_away_and_comes_back(demo_daemon, demo_model, small, 
 
 
 @pytest.mark.parametrize("key, value, word", [("weights", "0" * 64, "weights"), ("backbone_weights", "0" * 64, "backbone"),
-                                              ("precision", "bf16", "precision")])
+                                              ("backbone_activation", "quick_gelu", "backbone's activation"),
+                                              ("backbone_heads", 7, "backbone's heads"), ("precision", "bf16", "precision")])
 def test_a_model_that_changes_while_a_run_goes_on(demo_daemon, small, tmp_path, key, value, word):
     count = iter(range(1000))
 

@@ -103,8 +103,10 @@ def test_weights_that_are_not_there(check, demo):
 def test_a_backbone_of_another_kind_than_said(check, demo):
     for old, new, words in (("kind: dinov2", "kind: clip", ["is a dinov2 backbone, not the clip"]), ("kind: dinov2", "kind: resnet", ["not the resnet"]),
                             ("kind: dinov2", "kind: dinov2, activation: gelu", ["dinov2", "activation"]),
-                            ("dinov2_demo_pretrain.pth, kind: dinov2", "open_clip_narrow.pth, kind: dinov2", ["is a clip backbone, not the dinov2"])):
-        code, out, err, _ = check(GOOD.format(demo="{demo}").replace(old, new).replace("{demo}/open_clip", f"{GOLDEN}/clip/open_clip"))
+                            ("dinov2_demo_pretrain.pth, kind: dinov2", "open_clip_narrow.pth, kind: dinov2", ["is a clip backbone, not the dinov2"]),
+                            ("dinov2_demo_pretrain.pth, kind: dinov2", "resnet18_narrow.pth, heads: 4", ["resnet", "no attention heads"])):
+        code, out, err, _ = check(GOOD.format(demo="{demo}").replace(old, new).replace("{demo}/open_clip", f"{GOLDEN}/clip/open_clip")
+                                  .replace("{demo}/resnet", f"{GOLDEN}/resnet/resnet"))
         assert code == 1 and out == "" and all(word in err for word in words), err
     code, _, err, _ = check(GOOD.format(demo="{demo}").replace("kind: dinov2", "kind: dinov2, activation: auto"))
     assert (code, err) == (0, "")
@@ -137,6 +139,7 @@ def test_a_port_that_is_taken(tmp_path, demo_settings, demo_daemon):
 
 def test_the_command_line(tmp_path):
     assert run_daemon("--version")[:2][0] == 0 and "--config" in run_daemon("--help")[1]
+    assert "exit codes: 0 " in run_daemon("--help")[1]
     for arguments in ([], ["--check"], ["--nonsense"], ["--config"], ["--config", "a", "b"]):
         code, out, err = run_daemon(*arguments)
         assert code == 2 and out == "" and err

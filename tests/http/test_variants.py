@@ -68,6 +68,15 @@ def test_the_held_prediction_decides_not_the_default_subject(start, daemon):
     assert "not held" in other.refuses(404, "GET", "/attention?roi=FBA&id=" + "0" * 32)
 
 
+def test_the_most_recent_prediction_is_meant_though_it_has_no_maps(daemon):
+    """Not the one before it, of another picture."""
+    daemon.post("/predict?subject=dinov2q_enc3&output=rois", LARGE[1].read_bytes())
+    made = daemon.post("/predict?subject=linear_q&output=rois", LARGE[0].read_bytes()).json()["id"]
+    for path in ("/attention?roi=FBA-1", f"/attention?roi=FBA-1&id={made}", "/attention?vertex=lh:1", "/attention?roi=FBA&subject=linear_q"):
+        assert "linear_q has no attention maps" in daemon.refuses(409, "GET", path)
+    assert daemon.get("/attention?roi=FBA-1&subject=dinov2q_enc3").json()["subject"] == "dinov2q_enc3"
+
+
 def test_a_static_map_says_so(daemon):
     for name, dynamic in (("spatial_rois", False), ("dinov2q_enc3", True)):
         answer = daemon.post(f"/attention?roi=FBA-1&subject={name}", LARGE[0].read_bytes()).json()

@@ -219,7 +219,7 @@ class _TorchUnpickler(pickle.Unpickler):
             return OrderedDict  # torch hangs an attribute on it
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return lambda storage, offset, shape, strides, *_: np.lib.stride_tricks.as_strided(
-                storage[offset:], shape, [4 * step for step in strides])
+                storage[offset:], shape, [storage.itemsize * step for step in strides])
         if module == "torch":
             return name if name.endswith("Storage") else lambda *_: name
         if (module, name) == ("argparse", "Namespace"):
@@ -230,8 +230,8 @@ class _TorchUnpickler(pickle.Unpickler):
 
     def persistent_load(self, pid):
         kind, storage, key, _, count = pid
-        assert (kind, storage) == ("storage", "FloatStorage")
-        values = np.frombuffer(self.archive.read(f"{self.root}/data/{key}"), "<f4")
+        assert kind == "storage"
+        values = np.frombuffer(self.archive.read(f"{self.root}/data/{key}"), {"FloatStorage": "<f4", "LongStorage": "<i8"}[storage])
         assert len(values) == count
         return values
 

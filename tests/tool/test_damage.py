@@ -132,10 +132,10 @@ def test_a_mask_that_is_neither_0_nor_1_is_refused(tool, good, picture, tmp_path
     assert "mask of V1v holds the value 2 at vertex 5" in predict(tool, good, picture, "subject", damaged).err
 
 
-def test_weights_that_are_not_finite_give_null_and_no_crash(tool, good, picture, tmp_path):
+def test_weights_that_overflow_give_null_and_no_crash(tool, good, picture, tmp_path):
     data = bytearray(good["subject"].read_bytes())
     queries = read_safetensors(good["subject"])[0]["members.0.query_embed.weight"].tobytes()
-    data[data.index(queries) : data.index(queries) + 4] = struct.pack("<f", float("nan"))
+    data[data.index(queries) : data.index(queries) + 8] = struct.pack("<2f", 3e38, -3e38)
     damaged = tmp_path / "subject.safetensors"
     damaged.write_bytes(data)
     arguments = ["predict", picture, "--backbone", good["safetensors"], "--subject", damaged, "--fit", "native", "--json"]

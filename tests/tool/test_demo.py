@@ -29,7 +29,8 @@ def test_another_seed_gives_another_model(tool, demo, tmp_path):
 def test_it_says_what_it_wrote_and_that_it_means_nothing(tool, tmp_path):
     folder = tmp_path / "demo"
     lines = tool.run("demo", "-o", folder).out.decode().splitlines()
-    names = ["dinov2_demo_pretrain.pth", "checkpoint.pth", "algonauts/subj01", "subj01.safetensors", "picture.png"]
+    names = ["dinov2_demo_pretrain.pth", "checkpoint.pth", "algonauts/subj01", "subj01.safetensors", "picture.png",
+             "brainencd.yaml"]
     assert lines[:-1] == [str(folder / name) for name in names]
     assert "means nothing" in lines[-1]
     tool.run("demo", "-o", folder)  # into a folder that is there already

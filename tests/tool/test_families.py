@@ -67,4 +67,4 @@ def test_the_wrong_number_of_queries_is_refused(tool, readout, tmp_path):
     for count in (8, 15, 17, 50):
         edit_checkpoint(CHECKPOINT, tmp_path / "checkpoint.pth", {"readout_res": readout}, choose(slice(count)))
         sentence = tool.refuses(DATA, "import", tmp_path / "checkpoint.pth", "--data", FOLDER, "-o", tmp_path / "out.safetensors")
-        assert f"the model has {count} queries" in sentence and "need 16" in sentence
+        assert sentence.endswith(f": the model has {count} queries; readout_res {readout} needs 16: 8 a hemisphere")

@@ -49,6 +49,18 @@ def predict(tool, folder, model, *pictures, code=DONE):
     return np.load(folder / "out.npy"), json.loads((folder / "out.npy.json").read_text())
 
 
+def test_inspect_says_what_it_is(tool, tmp_path):
+    path = write(tmp_path / "pictures", np.zeros((3, 20, 30, 3), np.uint8))  # by its bytes, whatever it is called
+    text = tool.run("inspect", path).out.decode()
+    assert text.startswith(f"{path}: pictures in an HDF5 file") and "imgBrick" in text and "3 of 30 x 20 pixels" in text
+    other = write(tmp_path / "other.h5", np.zeros((3, 20, 30, 3), np.uint8), dataset="group/pictures")
+    found = tool.run("inspect", other, "--json").json()
+    assert found["kind"] == "an HDF5 file" and "group/" in found["supported"] and "--dataset" in found["supported"]
+    cut = tmp_path / "cut.hdf5"
+    cut.write_bytes(path.read_bytes()[:200])
+    assert tool.refuses(DATA, "inspect", cut).startswith(f"brainenc: {cut}: ")
+
+
 @pytest.fixture(scope="module")
 def both():
     return np.stack([decode_png(path.read_bytes()) for path in (A, B)])

@@ -133,7 +133,7 @@ def test_the_families_of_the_folder_are_not_needed(tool, parcels, output, tmp_pa
 def test_as_many_queries_as_parcels_are_needed(tool, parcels, output, tmp_path):
     (tmp_path / "names.json").write_text(json.dumps(NAMES | {250: "one more"}))
     sentence = refuse(tool, DATA, output, *parcels)
-    assert "has 50 queries" in sentence and "25 ROIs" in sentence and "names.json" in sentence and "need 52" in sentence
+    assert "has 50 queries" in sentence and "25 ROIs" in sentence and "names.json" in sentence and "needs 52" in sentence
 
 
 def test_a_readout_with_regions_of_its_own_takes_none(tool, parcels, output):

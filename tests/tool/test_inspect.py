@@ -6,7 +6,8 @@ import struct
 
 import pytest
 
-from support import CASE, DATA, DONE, GOLDEN, MISSING, USAGE, rewrite_setting
+from golden_cases import CASES
+from support import CASE, DATA, DONE, GOLDEN, MISSING, USAGE, edit_checkpoint, rewrite_setting
 
 CORRUPT = GOLDEN / "corrupt"
 # What tests/golden/corrupt/README.md calls a control or a valid file; some others may be read or refused, if only correctly:
@@ -35,6 +36,69 @@ def test_a_checkpoint_of_another_kind_is_not_said_to_miss_anything(tool, tmp_pat
     text = inspect(tool, path)
     assert re.search(r"supported +.*'rois_old' is not supported", text)
     assert "missing" not in text and "missing" not in json.loads(inspect(tool, path, "--json"))
+
+
+def without(name):
+    return lambda model: model.pop(name)
+
+
+LACKING = {  # a checkpoint of the golden variants, changed arguments, changed tensors
+    "a norm": ("dinov2q_enc3", {}, without("transformer.decoder.norm.weight")),
+    "a bias of the readout": ("linear_q_cls", {}, without("rh_embed.0.bias")),
+    "a layer in the arguments": ("dec_layers2", {"dec_layers": 1}, lambda model: None),
+    "maps": ("spatial_rois", {"nheads": 16, "image_size": 224}, lambda model: model.update({"lh_embed.0.weight": model["lh_embed.0.weight"][:, :64]})),
+}
+
+
+def check_agreement(tool, path, data, output):
+    """What `inspect` says of a checkpoint is what `import` does with it."""
+    said = json.loads(inspect(tool, path, "--json"))
+    result = tool.run("import", path, "--data", data, "-o", output, code=(DONE, USAGE, DATA))
+    assert said["supported"] == ("yes" if result.code == DONE else result.lines[-1].removeprefix("brainenc: "))
+    assert ("missing" in said) == (result.code == DONE)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.checkpoint], ids=lambda case: case.name)
+def test_of_golden_checkpoints_it_says_what_an_import_does(tool, tmp_path, case):
+    check_agreement(tool, case.folder / case.checkpoint, case.data, tmp_path / "out.safetensors")
+
+
+@pytest.mark.parametrize("which", LACKING)
+def test_of_checkpoints_that_lack_something_it_says_what_an_import_does(tool, tmp_path, which):
+    name, args, change = LACKING[which]
+    edit_checkpoint(GOLDEN / "variants" / name / "checkpoint.pth", tmp_path / "checkpoint.pth", args, change)
+    check_agreement(tool, tmp_path / "checkpoint.pth", CASE / "algonauts/subj01", tmp_path / "out.safetensors")
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_of_a_learned_position_it_names_the_tables_that_nobody_saved(tool, tmp_path):
+    path = GOLDEN / "variants/pos_learned/checkpoint.pth"
+    check_agreement(tool, path, CASE / "algonauts/subj01", tmp_path / "out.safetensors")
+    assert "'model.backbone_model.1.row_embed.weight' is missing" in inspect(tool, path)
+    assert "model.backbone_model.1.row_embed.weight" in inspect(tool, path.with_name("checkpoint_with_position_table.pth"), "--tensors")
+
+
+@pytest.mark.parametrize("name, features, encoder", [
+    ("variants/linear_q", "dinov2_q, enc_output_layer 1", "linear"), ("variants/spatial_rois", "dinov2_q, enc_output_layer 1", "spatial_feature"),
+    ("clip/transformer_rois", "clip", "transformer, 0 encoder and 1 decoder layers, 16 heads, width 96, sine position"),
+    ("clip/linear_cls", "clip_cls", "linear"), ("resnet/resnet50_dilation", "resnet50, dilated", None), ("resnet/resnet18", "resnet18", None),
+])
+def test_settings_are_told_that_mean_something(tool, name, features, encoder):
+    found = json.loads(inspect(tool, GOLDEN / name / "checkpoint.pth", "--json"))
+    assert found["features"] == features and encoder in (None, found["encoder"])
+
+
+@pytest.mark.parametrize("name, features, encoder", [
+    ("resnet/resnet50_dilation", "resnet50 dilated", "transformer, 16 heads; rois_all, 50 queries"),
+    ("clip/spatial_rois", "clip", "spatial_feature; rois_all, 50 queries"), ("clip/linear_cls", "clip_cls", "linear; rois_all, 1 query"),
+    ("variants/dinov2q_enc3", "dinov2_q layer 3", "transformer, 16 heads; rois_all, 50 queries"),
+])
+def test_of_a_subject_too(tool, tmp_path, name, features, encoder):
+    out = tmp_path / "out.safetensors"
+    said = tool.run("import", GOLDEN / name / "checkpoint.pth", "--data", CASE / "algonauts/subj01", "-o", out).out.decode()
+    found = json.loads(inspect(tool, out, "--json"))
+    assert said.splitlines()[0].endswith(f", features {features}") and found["features"].startswith(f"{features}, ")
+    assert found["encoder"] == encoder
 
 
 def test_a_checkpoint_of_another_layer_is_told_apart(tool):

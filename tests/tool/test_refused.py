@@ -49,6 +49,11 @@ def with_projection(model):
     model["input_proj.weight"], model["input_proj.bias"] = np.zeros((96, 64, 1, 1)), np.zeros(96)
 
 
+def without_filters(model):
+    del model["input_proj.weight"]
+    model["lh_embed.0.weight"] = np.zeros((300, 256))
+
+
 def unchanged(_):
     pass
 
@@ -61,11 +66,31 @@ REFUSED = {  # checkpoint, changed arguments, changed tensors, what the sentence
     "no decoder layer": (MAIN, {"dec_layers": 0}, without_decoder, "dec_layers 0"),
     "no decoder layer but its tensors": (MAIN, {"dec_layers": 0}, unchanged, "dec_layers 0"),
     "hidden_dim that is not the tensors'": (MAIN, {"hidden_dim": 64}, unchanged, "linear1.weight' has the wrong shape"),
+    "fewer decoder layers than the tensors'": (VARIANTS / "dec_layers2", {"dec_layers": 1}, unchanged,
+                                               "dec_layers is 1, but tensor 'model.transformer.decoder.layers.1."),
+    "fewer encoder layers than the tensors'": (VARIANTS / "enc_layers2", {"enc_layers": 1, "enc_output_layer": 0}, unchanged,
+                                               "enc_layers is 1, but tensor 'model.transformer.encoder.layers.1."),
+    "no encoder layer but its tensors": (VARIANTS / "enc_layers2", {"enc_layers": 0}, unchanged,
+                                         "enc_layers is 0, but tensor 'model.transformer.encoder.layers.0."),
+    "a narrower dim_feedforward": (MAIN, {"dim_feedforward": 64}, unchanged,
+                                   "dim_feedforward is 64, but tensor 'model.transformer.decoder.layers.0.linear1.weight' has 128"),
+    "a wider dim_feedforward": (CUSTOM, {"dim_feedforward": 2048}, unchanged, "dim_feedforward is 2048, but tensor 'model.transformer."),
+    "linear without its filters": (VARIANTS / "linear_q_cls", {"backbone_arch": "dinov2_q"}, without_filters,
+                                    "'model.input_proj.weight' is missing"),
+    "linear with another readout": (VARIANTS / "linear_q_cls", {"backbone_arch": "dinov2_q"}, unchanged,
+                                    "'model.lh_embed.0.weight' has 96 columns, expected 256 for each cell of a square"),
+    "a class token of another width": (VARIANTS / "linear_q_cls", {},
+                                       lambda model: model.update({"rh_embed.0.weight": model["rh_embed.0.weight"][:, :64]}),
+                                       "'model.rh_embed.0.weight' has the wrong shape, expected [320][96]"),
+    "spatial_feature without maps": (SPATIAL, {}, lambda model: model.pop("spatial_embed.weight"), "'model.spatial_embed.weight' is missing"),
+    "linear with a transformer": (MAIN, {"encoder_arch": "linear"}, unchanged,
+                                  "encoder_arch is 'linear', which has no tensor 'model.transformer."),
     "resnet18 with custom_transformer": (RESNET18, {"encoder_arch": "custom_transformer"}, unchanged, "has no input_proj"),
     "resnet18 with spatial_feature": (SPATIAL, {"backbone_arch": "resnet18"}, unchanged, "has no input_proj"),
     "the same with a projection": (SPATIAL, {"backbone_arch": "resnet18"}, with_projection, "spatial_feature has no input_proj"),
     "resnet18 --dilation": (RESNET18, {"dilation": True}, unchanged, "dilation is not possible with resnet18"),
     "spatial_feature with hemis": (SPATIAL, {"readout_res": "hemis"}, maps(2), "'hemis'"),
+    "spatial_feature with streams_inc": (SPATIAL, {"readout_res": "streams_inc"}, maps(16), "'streams_inc'"),
     "spatial_feature with a family": (SPATIAL, {"readout_res": "faces"}, maps(16), "'faces'"),
 }
 
@@ -97,6 +122,14 @@ def test_what_does_not_fit_its_backbone_is_refused_when_both_are_opened(tool, tm
     tool.run("import", tmp_path / "checkpoint.pth", "--data", data, "-o", subject)
     sentence = tool.refuses(DATA, "predict", PICTURE, *backbone, "--subject", subject)
     assert sentence.startswith(f"brainenc: {subject}: ") and all(word in sentence for word in words)
+
+
+def test_a_layer_that_the_backbone_has_not(tool, tmp_path):
+    subject = tmp_path / "subject.safetensors"
+    edit_checkpoint(MAIN / "checkpoint.pth", tmp_path / "checkpoint.pth", {"enc_output_layer": 7})
+    tool.run("import", tmp_path / "checkpoint.pth", "--data", SUBJ01, "-o", subject)
+    sentence = tool.refuses(DATA, "predict", PICTURE, *DINOV2, "--subject", subject)
+    assert f"{DINOV2[1]}: enc_output_layer 7 is deeper than the backbone's 4 blocks" in sentence
 
 
 def ignored(model):

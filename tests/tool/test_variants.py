@@ -65,7 +65,21 @@ def test_what_only_its_owner_knows_is_asked(tool, tmp_path):
         assert words in tool.run("import", folder / name / "checkpoint.pth", "--data", SUBJ01, "-o", out, code=USAGE).err
     error = tool.run("import", folder / "streams_inc_patched/checkpoint.pth", "--data", SUBJ01, "--streams-order", "middle", "-o", out,
                      code=USAGE).err
-    assert "rest-last" in error and "rest-first" in error and not out.exists()
+    assert "--streams-order: 'middle' is none of: rest-last, rest-first" in error and not out.exists()
+    error = tool.run("import", folder / "linear_dinov2_cls_patched/checkpoint.pth", "--data", SUBJ01, "--class-token", "x", "-o", out,
+                     code=USAGE).err
+    assert "--class-token: 'x' is none of: first-patch, class-token" in error
+
+
+def test_a_choice_that_means_nothing_is_refused(tool, tmp_path):
+    folder, out = GOLDEN / "variants", tmp_path / "out.safetensors"
+    for name, choice, words in (("streams_inc_patched", ["--streams-order", "rest-last", "--class-token", "class-token"], "--class-token is for"),
+                                ("dinov2q_enc3", ["--class-token", "first-patch"], "--class-token is for backbone_arch dinov2_cls"),
+                                ("dinov2q_enc3", ["--streams-order", "rest-last"], "--streams-order is for queries of readout_res streams_inc"),
+                                ("linear_dinov2_cls_patched", ["--class-token", "first-patch", "--streams-order", "rest-last"],
+                                 "--streams-order is for")):
+        assert words in tool.refuses(USAGE, "import", folder / name / "checkpoint.pth", "--data", SUBJ01, *choice, "-o", out)
+    assert not out.exists()
 
 
 def test_streams_whose_rest_stands_first(tool, tmp_path):

@@ -85,7 +85,7 @@ static bool is_one_of(const char *name, const char *const *names)
 }
 
 void check_each_tensor(const weights *it, const be_backbone_options *options, const be_tap *taps, size_t n_taps,
-                       const char *mark, const char *const *unneeded)
+                       const char *const *unneeded)
 {
     char path[1024];
     snprintf(path, sizeof path, "%s", scratch("damaged.safetensors"));
@@ -100,9 +100,7 @@ void check_each_tensor(const weights *it, const be_backbone_options *options, co
             be_backbone_close(open_backbone(path, options, taps, n_taps));
             continue;
         }
-        bool known = strcmp(name, mark) != 0;
-        refuse_backbone(path, options, taps, n_taps, known ? BE_ERROR_FORMAT : BE_ERROR_UNSUPPORTED,
-                        known ? name : "holds no backbone known here");
+        refuse_backbone(path, options, taps, n_taps, BE_ERROR_FORMAT, name);
         damaged = *it;
         be_tensor_source *tensor = &damaged.tensors[i];
         for (; tensor->n_dims > 1; tensor->n_dims--)

@@ -36,9 +36,8 @@ void check_feature_sample(const char *path, size_t image, size_t images, const f
                           size_t channels);
 
 /* Leaves each tensor out in turn, and makes each a row of one value less: a file for these taps must then be refused by the tensor's
- * name. Without the tensor `mark` it is no backbone known here. One that is named in `unneeded` (ended by NULL) is not
- * missed. */
+ * name. One that is named in `unneeded` (ended by NULL) is not missed. */
 void check_each_tensor(const weights *it, const be_backbone_options *options, const be_tap *taps, size_t n_taps,
-                       const char *mark, const char *const *unneeded);
+                       const char *const *unneeded);
 
 #endif

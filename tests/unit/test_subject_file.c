@@ -136,7 +136,7 @@ static void test_wrong_values(void **state)
         {"features", "\"vgg16\"", BE_ERROR_UNSUPPORTED, "features: "},
         {"encoder", "\"convolution\"", BE_ERROR_UNSUPPORTED, "encoder_arch 'convolution'"},
         {"encoder", "\"linear\"", BE_ERROR_FORMAT, "queries are 50, its readout rois_all has 1"},
-        {"encoder", "\"spatial_feature\"", BE_ERROR_FORMAT, "spatial_embed.weight"},
+        {"encoder", "\"spatial_feature\"", BE_ERROR_FORMAT, "encoder_arch is 'spatial_feature'"},
         {"encoder", "\"custom_transformer\"", BE_ERROR_FORMAT, "cross_attn.q_proj.weight"},
         {"readout", "\"voxels\"", BE_ERROR_FORMAT, "queries are 50, its readout voxels has 620"},
         {"readout", "\"gyri\"", BE_ERROR_UNSUPPORTED, "readout_res 'gyri'"},
