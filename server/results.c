@@ -14,6 +14,7 @@ typedef struct entry {
     atomic_size_t references;
     char caller[CALLER_SIZE]; /* whose it is */
     unsigned long long put;   /* which of the puts it was */
+    bool overtaken, overtaken_here; /* a later one of the caller, or of the caller and the subject, is held no more */
     size_t bytes;
     struct entry *newer, *older;
 } entry;
@@ -76,20 +77,34 @@ static void forget(results *self, entry *it)
     held_result_release(&it->result);
 }
 
+/* A prediction of the caller that is not held: those before it are not the most recent ones in its place. */
+static void overtake(results *self, const entry *lost)
+{
+    for (entry *it = self->newest; it; it = it->older) {
+        bool earlier = it->put < lost->put && strcmp(it->caller, lost->caller) == 0;
+        it->overtaken |= earlier;
+        it->overtaken_here |= earlier && it->result.subject == lost->result.subject;
+    }
+}
+
 static void shrink(results *self, size_t limit)
 {
-    while (self->oldest && self->bytes > limit)
+    while (self->oldest && self->bytes > limit) {
+        overtake(self, self->oldest);
         forget(self, self->oldest);
+    }
     atomic_store(&self->metrics->held_bytes, self->bytes);
     atomic_store(&self->metrics->held_results, self->count);
 }
 
-/* The one put last of those with this id, of this caller, of this subject; NULL is any. */
+/* The one put last of those with this id, of this caller, of this subject; NULL is any. Without an id NULL when a later one was put and
+ * is gone. */
 static entry *find(results *self, const char *id, const char *caller, const size_t *subject)
 {
     entry *found = NULL;
     for (entry *it = self->newest; it; it = it->older) {
         bool wanted = (!id || strcmp(it->result.id, id) == 0) && (!caller || strcmp(it->caller, caller) == 0);
+        wanted = wanted && (id || !(subject ? it->overtaken_here : it->overtaken));
         if (wanted && (!subject || it->result.subject == *subject) && (!found || it->put > found->put))
             found = it;
     }
@@ -122,7 +137,6 @@ static entry *make_entry(engine *served, size_t subject, const be_answer_image *
 {
     size_t cells = about->rows * about->columns, maps = engine_subject_info(served, subject)->maps * cells;
     size_t features = engine_feature_floats(served, subject, cells);
-    bool has_maps = engine_subject_info(served, subject)->heads > 0;
     const engine_subject *place = engine_subject_at(served, subject);
     void *memory;
     if (be_allocate(&memory, 1, sizeof(entry), "a held result", NULL) != BE_OK)
@@ -133,9 +147,9 @@ static entry *make_entry(engine *served, size_t subject, const be_answer_image *
     it->result.subject = subject;
     it->result.about = *about;
     it->result.about.name = NULL;
-    it->bytes = sizeof *it + (has_maps ? input->width * input->height * 3 : 0) + (maps + features) * sizeof(float);
+    it->bytes = sizeof *it + input->width * input->height * 3 + (maps + features) * sizeof(float);
     if (be_answer_id(engine_model(served, place->model), place->subject, about, it->result.id, NULL) != BE_OK ||
-        (has_maps && copy_picture(&it->result.input, input) != BE_OK) ||
+        copy_picture(&it->result.input, input) != BE_OK ||
         (maps > 0 && copy_floats(&it->result.output.attention, output->attention, maps) != BE_OK) ||
         (features > 0 && copy_floats(&it->result.output.features, output->features, features) != BE_OK)) {
         held_result_release(&it->result);
@@ -155,10 +169,12 @@ void results_put(results *self, const char *caller, engine *served, size_t subje
     entry *same = find(self, it->result.id, it->caller, &subject);
     if (same)
         forget(self, same);
-    if (it->bytes <= self->limit) {
+    it->put = ++self->puts;
+    if (it->bytes > self->limit) {
+        overtake(self, it);
+    } else {
         shrink(self, self->limit - it->bytes);
         push(self, it);
-        it->put = ++self->puts;
         self->bytes += it->bytes;
         self->count++;
         it = NULL;

@@ -9,15 +9,15 @@
 
 typedef struct results results;
 
-/* One prediction of one subject; immutable, reference-counted. It keeps its engine. Of a subject without maps nothing but that it was
- * made: who asks for its map is told why there is none. */
+/* One prediction of one subject; immutable, reference-counted. It keeps its engine. One of a subject without maps is held too: who asks
+ * for its map is told why there is none. */
 typedef struct held_result held_result;
 struct held_result {
     char id[BE_ID_SIZE];
     engine *engine;
     size_t subject;        /* of the engine */
     be_answer_image about; /* name is NULL */
-    be_image input;        /* fitted; owned; no pixels for a subject without maps */
+    be_image input;        /* fitted; owned */
     be_output output;      /* attention, or features of a subject whose maps are by vertex; owned; empty for one without maps */
 };
 
@@ -35,7 +35,7 @@ void results_put(results *self, const char *caller, engine *served, size_t subje
                  const be_image *input, const be_output *output);
 
 /* The prediction of that id, or with id NULL the caller's most recent one (of the subject, when `subject` is not NULL: its
- * index in the engine). NULL when it is not held. To be given back with held_result_release. */
+ * index in the engine). NULL when it is not held, though earlier ones may be. To be given back with held_result_release. */
 const held_result *results_get(results *self, const char *id, const char *caller, const size_t *subject);
 void held_result_release(const held_result *result);
 

@@ -140,6 +140,31 @@ def test_what_is_held_is_bounded_and_what_was_used_goes_last(start):
     assert "POST" in daemon.refuses(404, "GET", f"/attention?roi=V1v&id={ids[1]}")
 
 
+def test_an_older_one_does_not_stand_for_the_most_recent_that_is_gone(start, tmp_path):
+    (tmp_path / "keys").write_text("first\nsecond\n")
+    daemon = start(results={"held": "2MiB"}, auth={"keys_file": str(tmp_path / "keys")})
+    mine, other = {"X-API-Key": "first"}, {"X-API-Key": "second"}
+    older = daemon.post("/predict?output=rois", noise(1), mine).json()["id"]
+    newer = daemon.post("/predict?output=rois", noise(2), mine).json()["id"]
+    for seed in range(3, 9):
+        assert daemon.get(f"/attention?roi=V1v&id={older}", headers=mine).json()["id"] == older  # what was used goes last
+        daemon.post("/predict?output=rois", noise(seed), other)
+    daemon.refuses(404, "GET", f"/attention?roi=V1v&id={newer}", headers=mine)
+    for path in ("/attention?roi=V1v", "/attention?roi=V1v&subject=subj01"):
+        assert "POST" in daemon.refuses(404, "GET", path, headers=mine)
+    again = daemon.post("/predict?output=rois", noise(2), mine).json()["id"]
+    assert again == newer and daemon.get("/attention?roi=V1v", headers=mine).json()["id"] == newer
+
+
+def test_one_too_large_to_be_held_is_the_most_recent_all_the_same(start):
+    daemon = start(results={"held": "1MiB"})
+    older = daemon.post("/predict?output=rois", noise(1)).json()["id"]
+    assert daemon.get("/attention?roi=V1v").json()["id"] == older
+    daemon.post("/predict?output=rois&fit=native", picture("d_518"))
+    assert "POST" in daemon.refuses(404, "GET", "/attention?roi=V1v")
+    assert daemon.get(f"/attention?roi=V1v&id={older}").json()["id"] == older
+
+
 def test_nothing_is_held_when_nothing_may_be(start):
     daemon = start(results={"held": 0})
     prediction = daemon.post("/predict?output=rois", noise(1)).json()["id"]
