@@ -1,5 +1,5 @@
 /* Who computes one image: all workers of a pool together, or one worker alone while the others do other images. The
- * tasks, and so the bits, are the same either way.
+ * bits are the same either way.
  */
 #ifndef BRAINENC_COMPUTE_TEAM_H
 #define BRAINENC_COMPUTE_TEAM_H
