@@ -13,8 +13,8 @@ enum { BE_PANEL_ROWS = 256 };
 size_t be_panels(size_t rows);
 size_t be_panel_start(size_t rows, size_t panels, size_t panel);
 
-/* The same for work that `workers` share: a multiple of them where there are rows enough, cut at multiples of BE_PANEL_STEP rows, so that
- * products waste no tiles; none above BE_PANEL_ROWS. Panel p of n holds rows be_shared_panel_start(rows, n, p) to
+/* The same for work that `workers` share: a multiple of them where there are rows enough, cut at multiples of BE_PANEL_STEP rows,
+ * so that products waste no tiles; none above BE_PANEL_ROWS. Panel p of n holds rows be_shared_panel_start(rows, n, p) to
  * be_shared_panel_start(rows, n, p + 1) - 1. */
 enum { BE_PANEL_STEP = 32 };
 size_t be_shared_panels(size_t rows, size_t workers);

@@ -160,7 +160,8 @@ static void begin_layer(const job *self, const panel *part, const decoder_layer 
 }
 
 /* Maps of one head for `count` rows of the wish from `first` on: row r of `weights` times factors[r]. */
-static void keep_maps(const job *self, size_t first, size_t count, const float *weights, size_t stride, const float *factors, size_t head)
+static void keep_maps(const job *self, size_t first, size_t count, const float *weights, size_t stride, const float *factors,
+                      size_t head)
 {
     const be_encoder_wish *wish = self->wish;
     const be_kernels *kernels = self->team->isa->kernels;

@@ -64,7 +64,8 @@ static void project_panel(void *context, size_t panel, size_t worker)
 }
 
 /* s = s + in W' + bias. */
-static void add_branch(const job *it, const be_activations *in, const be_matrix *weight, const float *bias, float *state, be_arena *scratch)
+static void add_branch(const job *it, const be_activations *in, const be_matrix *weight, const float *bias, float *state,
+                       be_arena *scratch)
 {
     be_matrix_multiply(it->team->isa, &(be_matrix_product){.in = in, .weight = weight, .epilogue = BE_EPILOGUE_RESIDUAL, .bias = bias,
                                                            .out = state, .out_stride = it->self->width}, scratch);
@@ -78,8 +79,8 @@ static be_activations norm_state(const job *it, float *state, size_t count, be_a
     const be_isa *isa = it->team->isa;
     be_activations out;
     if (self->pre_norm) {
-        be_activations_layer_norm(&out, isa, self->precision, state, layer->norm2_gain, layer->norm2_bias, BE_ENCODER_NORM_EPSILON, count,
-                                  self->width, scratch);
+        be_activations_layer_norm(&out, isa, self->precision, state, layer->norm2_gain, layer->norm2_bias, BE_ENCODER_NORM_EPSILON,
+                                  count, self->width, scratch);
         return out;
     }
     isa->kernels->layer_norm(state, state, layer->norm1_gain, layer->norm1_bias, count, self->width, BE_ENCODER_NORM_EPSILON);

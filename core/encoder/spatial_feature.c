@@ -87,8 +87,8 @@ static void run_panel(void *context, size_t number, size_t worker)
     for (size_t i = 0; i < count; i++)
         memcpy(maps + i * cells, it->model->maps + be_wished_query(wish, first + i) * cells, cells * sizeof *maps);
     be_activations_round(&in, it->encoding->team->isa, BE_PRECISION_F32, maps, cells, count, cells, 1.0f, scratch);
-    be_matrix_multiply(it->encoding->team->isa, &(be_matrix_product){.in = &in, .weight = &features, .out = tokens, .out_stride = width},
-                       scratch);
+    be_matrix_multiply(it->encoding->team->isa,
+                       &(be_matrix_product){.in = &in, .weight = &features, .out = tokens, .out_stride = width}, scratch);
     if (wish->take)
         wish->take(wish->context, it->encoding->team, first, count, tokens);
     if (wish->attention)
