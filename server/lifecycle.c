@@ -215,8 +215,8 @@ static void drain(daemon_state *self)
 
 /* --- start and end -------------------------------------------------------------------------------- */
 
-/* OpenBLAS has threads of its own before main begins, so blocking signals in all threads is not to be had: a handler, which
- * runs in any thread, writes the signal's number into this pipe. */
+/* A handler, which runs in any of the threads (a session's and the libraries' block no signals), writes the signal's number into
+ * this pipe. */
 static int signal_pipe[2] = {-1, -1};
 
 static void on_signal(int number)

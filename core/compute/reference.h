@@ -4,7 +4,8 @@
 
 #include <stddef.h>
 
-/* Shapes and meaning as in kernels.h, matrix.h and attention.h (bias_gelu: x = gelu(x + bias), bias_add: x = x + bias); sums and functions in float64, results rounded once. */
+/* Shapes and meaning as in kernels.h, matrix.h and attention.h (bias_gelu: x = gelu(x + bias), bias_add: x = x + bias); sums and
+ * functions in float64, results rounded once. */
 void be_reference_layer_norm(float *out, const float *in, const float *gain, const float *bias, size_t rows, size_t width,
                              double epsilon);
 void be_reference_softmax(float *x, size_t rows, size_t width, size_t stride);
