@@ -69,13 +69,19 @@ typedef struct row {
 
 enum { ROW_LOAD, ROW_DECODE, ROW_STAGES, ROW_ANSWER = ROW_STAGES + BE_STAGES, ROW_WHOLE, ROW_STREAM, ROWS };
 
-/* In bf16x3 a product is three. */
+/* Patches are embedded in f32 whatever the precision; in bf16x3 a product is three. */
+static double stage_peak(const bench_results *it, be_stage stage)
+{
+    if (stage == BE_STAGE_EMBED)
+        return it->peaks.float32;
+    return be_model_precision(it->model) == BE_PRECISION_BF16X3 ? it->peaks.precise / 3 : it->peaks.precise;
+}
+
 static row stage_row(const bench_results *it, be_stage stage)
 {
-    double times = be_model_precision(it->model) == BE_PRECISION_BF16X3 ? 3 : 1;
     row line = {.name = be_stage_name(stage), .seconds = bench_median(&it->stages[stage]),
                 .operations = bare_stage_operations(it->bare, stage), .bytes = stage == BE_STAGE_READ_OUT ? readout_bytes(it->model) : 0};
-    line.least = times * line.operations / it->peaks.precise + line.bytes / it->peaks.reading;
+    line.least = line.operations / stage_peak(it, stage) + line.bytes / it->peaks.reading;
     return line;
 }
 

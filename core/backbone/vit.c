@@ -46,8 +46,8 @@ static void embed(void *context, size_t panel, size_t worker)
     const vit_run *self = context;
     const vit *model = self->model;
     size_t inner = COLOURS * model->patch * model->patch, width = model->width;
-    size_t first = be_panel_start(self->cells, be_panels(self->cells), panel);
-    size_t count = be_panel_start(self->cells, be_panels(self->cells), panel + 1) - first;
+    be_rows rows = be_team_panel(self->team, self->cells, panel);
+    size_t first = rows.first, count = rows.count;
     be_arena *scratch = &self->team->scratch[worker];
     be_arena_reset(scratch);
     float *pixels = be_arena_floats(scratch, count * inner), *x = self->x + (model->leading + first) * width;
@@ -78,7 +78,7 @@ be_status vit_begin(vit_run *self, const vit *model, const be_team *team, be_are
     memcpy(self->x, model->leading_tokens, model->leading * model->width * sizeof(float));
     if (model->first_norm.gain)
         normalise(self, &model->first_norm, self->x, self->x, model->leading);
-    be_team_run(team, BE_STAGE_EMBED, be_panels(self->cells), embed, self);
+    be_team_run(team, BE_STAGE_EMBED, be_team_panels(team, self->cells), embed, self);
     return BE_OK;
 }
 
@@ -94,9 +94,9 @@ typedef struct block_job {
 /* The tokens of one task of it. */
 static size_t panel_of(const block_job *self, size_t panel, size_t *first)
 {
-    size_t start = be_matrix_panel_start(self->count, panel);
-    *first = self->first + start;
-    return be_matrix_panel_start(self->count, panel + 1) - start;
+    be_rows rows = be_team_panel(self->run->team, self->count, panel);
+    *first = self->first + rows.first;
+    return rows.count;
 }
 
 /* out = epilogue(in W') for the rows of a panel. */
@@ -130,7 +130,7 @@ static void project_panel(void *context, size_t panel, size_t worker)
 void vit_project(vit_run *self, size_t block)
 {
     block_job job = {self, &self->model->blocks[block], 0, self->tokens};
-    be_team_run(self->team, BE_STAGE_PROJECT, be_panels(job.count), project_panel, &job);
+    be_team_run(self->team, BE_STAGE_PROJECT, be_team_panels(self->team, job.count), project_panel, &job);
 }
 
 /* Of the rows before the activation: SwiGLU's are twice as long. */
@@ -201,7 +201,7 @@ void vit_finish(vit_run *self, size_t block, size_t first, size_t count)
     };
     block_job job = {self, &model->blocks[block], first, count};
     be_attention_run(self->team, &attention);
-    be_team_run(self->team, BE_STAGE_FEED_FORWARD, be_panels(count), finish_panel, &job);
+    be_team_run(self->team, BE_STAGE_FEED_FORWARD, be_team_panels(self->team, count), finish_panel, &job);
 }
 
 /* --- features ------------------------------------------------------------------------------------- */
@@ -233,7 +233,8 @@ static void read_panel(void *context, size_t panel, size_t worker)
 {
     const reading *self = context;
     const vit_run *run = self->run;
-    size_t start = be_matrix_panel_start(self->count, panel), count = be_matrix_panel_start(self->count, panel + 1) - start;
+    be_rows rows = be_team_panel(run->team, self->count, panel);
+    size_t start = rows.first, count = rows.count;
     const float *x = run->x + (self->first + start) * run->model->width;
     float *out = self->out + start * self->channels;
     if (!self->weight) {
@@ -260,7 +261,7 @@ static void read_tokens(const vit_run *self, size_t tap, float *out)
         if (model->projects)
             job.weight = &model->projection, job.channels = model->channels;
     }
-    be_team_run(self->team, BE_STAGE_FEATURES, be_panels(job.count), read_panel, &job);
+    be_team_run(self->team, BE_STAGE_FEATURES, be_team_panels(self->team, job.count), read_panel, &job);
 }
 
 /* The same for queries that were computed with a whole block. */

@@ -82,7 +82,7 @@ static void attend_slice(void *context, size_t task, size_t worker)
 /* A head is one task where there are heads enough for the workers, or else several, a few for each worker. */
 static size_t slices_of(const be_team *team, size_t heads, size_t blocks)
 {
-    size_t workers = team->pool ? be_pool_threads(team->pool) : 1;
+    size_t workers = be_team_workers(team);
     size_t slices = workers == 1 || heads % workers == 0 ? 1 : (TASKS_EACH * workers + heads - 1) / heads;
     return slices < blocks ? slices : blocks;
 }

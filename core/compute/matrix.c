@@ -3,10 +3,7 @@
 #include <string.h>
 
 #include "core/base/memory.h"
-#include "core/compute/panels.h"
 #include "core/compute/tiles.h"
-
-enum { PANEL_STEP = 32 }; /* the most rows that any be_tiles works on at a time */
 
 static size_t round_up(size_t size, size_t step)
 {
@@ -189,10 +186,4 @@ void be_matrix_linear(const be_isa *isa, const be_matrix *weight, const float *b
 size_t be_matrix_scratch(size_t rows)
 {
     return 2 * be_whole_tiles(rows) * BE_TILES_WIDEST;
-}
-
-size_t be_matrix_panel_start(size_t rows, size_t panel)
-{
-    size_t start = be_panel_start(round_up(rows, PANEL_STEP) / PANEL_STEP, be_panels(rows), panel) * PANEL_STEP;
-    return start < rows ? start : rows;
 }

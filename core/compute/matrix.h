@@ -103,8 +103,4 @@ size_t be_matrix_scratch(size_t rows);
 void be_matrix_linear(const be_isa *isa, const be_matrix *weight, const float *bias, const float *in, size_t rows, float *out,
                       size_t out_stride, be_arena *scratch);
 
-/* The panels of panels.h, cut at multiples of 32 rows, so that products waste no tiles: panel p of
- * be_panels(rows) begins at row be_matrix_panel_start(rows, p). */
-size_t be_matrix_panel_start(size_t rows, size_t panel);
-
 #endif

@@ -32,6 +32,16 @@ typedef struct be_team {
     double *stages;    /* [BE_STAGES]: seconds are added to it; NULL: not wanted */
 } be_team;
 
+/* Those who compute: at least 1. */
+size_t be_team_workers(const be_team *team);
+
+/* The rows of one task of a job that the team shares by be_shared_panels: their number, and rows `first` to `first` + `count` - 1. */
+size_t be_team_panels(const be_team *team, size_t rows);
+typedef struct be_rows {
+    size_t first, count;
+} be_rows;
+be_rows be_team_panel(const be_team *team, size_t rows, size_t panel);
+
 /* Runs the tasks of a job on the team and returns when all are done. */
 void be_team_run(const be_team *team, be_stage stage, size_t n_tasks, be_task run, void *context);
 

@@ -1,7 +1,6 @@
 /* The keys and values of an image's tokens, projected and packed once for all queries. */
 #include <string.h>
 
-#include "core/compute/panels.h"
 #include "core/encoder/decoder.h"
 
 /* What is projected stands in one row a token until it is packed: its keys, then its values, unless these are the memory itself. */
@@ -51,7 +50,8 @@ static void project_panel(void *context, size_t panel, size_t worker)
     const projection *job = context;
     const decoder_layer *layer = &job->self->layers[job->layer];
     size_t width = job->self->width, stride = row_floats(job->self);
-    size_t first = be_matrix_panel_start(job->tokens, panel), count = be_matrix_panel_start(job->tokens, panel + 1) - first;
+    be_rows rows = be_team_panel(job->team, job->tokens, panel);
+    size_t first = rows.first, count = rows.count;
     const float *memory = job->memory + first * width;
     float *out = job->rows + first * stride;
     be_arena *scratch = &job->team->scratch[worker];
@@ -85,7 +85,7 @@ void decoder_project_memory(const decoder *self, const be_team *team, const floa
     projection job = {.self = self, .team = team, .tokens = tokens, .memory = memory, .positions = positions, .projected = projected};
     job.rows = projected + self->n_layers * self->heads * head_floats(self, tokens);
     for (job.layer = 0; job.layer < self->n_layers; job.layer++) {
-        be_team_run(team, BE_STAGE_ENCODE, be_panels(tokens), project_panel, &job);
+        be_team_run(team, BE_STAGE_ENCODE, be_team_panels(team, tokens), project_panel, &job);
         be_team_run(team, BE_STAGE_ENCODE, self->heads, pack_head, &job);
     }
 }

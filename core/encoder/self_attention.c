@@ -16,12 +16,6 @@ typedef struct job {
     float *state, *qkv, *attended; /* [T][D], [T][3D], [T][D] */
 } job;
 
-/* Which rows a panel has. */
-static size_t panel_start(const job *it, size_t panel)
-{
-    return be_matrix_panel_start(it->tokens, panel);
-}
-
 size_t self_attention_floats(const self_attention *self, size_t tokens)
 {
     return self->n_layers ? 4 * tokens * self->width : 0;
@@ -50,7 +44,9 @@ static void project_panel(void *context, size_t panel, size_t worker)
     const job *it = context;
     const self_attention_layer *layer = it->layer;
     const be_kernels *kernels = it->team->isa->kernels;
-    size_t width = it->self->width, first = panel_start(it, panel), count = panel_start(it, panel + 1) - first;
+    size_t width = it->self->width;
+    be_rows rows = be_team_panel(it->team, it->tokens, panel);
+    size_t first = rows.first, count = rows.count;
     be_arena *scratch = &it->team->scratch[worker];
     be_arena_reset(scratch);
     float *normal = be_arena_floats(scratch, count * width), *placed = be_arena_floats(scratch, count * width);
@@ -97,7 +93,8 @@ static void finish_panel(void *context, size_t panel, size_t worker)
     const self_attention *self = it->self;
     const self_attention_layer *layer = it->layer;
     const be_isa *isa = it->team->isa;
-    size_t width = self->width, first = panel_start(it, panel), count = panel_start(it, panel + 1) - first;
+    be_rows rows = be_team_panel(it->team, it->tokens, panel);
+    size_t width = self->width, first = rows.first, count = rows.count;
     float *state = it->state + first * width;
     be_arena *scratch = &it->team->scratch[worker];
     be_activations in, hidden;
@@ -117,7 +114,9 @@ static void finish_panel(void *context, size_t panel, size_t worker)
 static void norm_panel(void *context, size_t panel, size_t worker)
 {
     const job *it = context;
-    size_t width = it->self->width, first = panel_start(it, panel), count = panel_start(it, panel + 1) - first;
+    size_t width = it->self->width;
+    be_rows rows = be_team_panel(it->team, it->tokens, panel);
+    size_t first = rows.first, count = rows.count;
     float *state = it->state + first * width;
     (void)worker;
     it->team->isa->kernels->layer_norm(state, state, it->self->norm_gain, it->self->norm_bias, count, width, BE_ENCODER_NORM_EPSILON);
@@ -126,7 +125,7 @@ static void norm_panel(void *context, size_t panel, size_t worker)
 void self_attention_run(const self_attention *self, const be_team *team, const be_positions *positions, float *state,
                         float *buffers)
 {
-    size_t tokens = positions->rows * positions->columns, width = self->width, panels = be_panels(tokens);
+    size_t tokens = positions->rows * positions->columns, width = self->width, panels = be_team_panels(team, tokens);
     job it = {.self = self, .team = team, .positions = positions, .tokens = tokens, .state = state, .qkv = buffers,
               .attended = buffers + 3 * tokens * width};
     be_attention attention = {

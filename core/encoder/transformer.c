@@ -89,7 +89,8 @@ static void project_input(void *context, size_t panel, size_t worker)
     const input_job *job = context;
     const transformer *model = job->model;
     size_t tokens = job->encoding->tokens, width = model->decoder.width, channels = model->base.settings.channels;
-    size_t first = be_matrix_panel_start(tokens, panel), count = be_matrix_panel_start(tokens, panel + 1) - first;
+    be_rows rows = be_team_panel(job->encoding->team, tokens, panel);
+    size_t first = rows.first, count = rows.count;
     be_arena *scratch = &job->encoding->team->scratch[worker];
     be_arena_reset(scratch);
     be_matrix_linear(job->encoding->team->isa, &model->input, model->input_bias, job->encoding->features + first * channels, count,
@@ -113,7 +114,7 @@ static be_status begin(be_encoding *encoding, be_arena *arena, const float *cons
     const float *memory = at.memory ? at.memory : encoding->features;
     if (model->base.settings.input_projection) {
         input_job job = {model, encoding, at.memory};
-        be_team_run(encoding->team, BE_STAGE_ENCODE, be_panels(tokens), project_input, &job);
+        be_team_run(encoding->team, BE_STAGE_ENCODE, be_team_panels(encoding->team, tokens), project_input, &job);
     } else if (at.memory) {
         memcpy(at.memory, encoding->features, tokens * model->decoder.width * sizeof *at.memory);
     }

@@ -113,8 +113,8 @@ static void prepare_ours(ours *self, size_t columns, size_t inner, be_precision 
     be_arena_reset(&self->operands);
     if (be_matrix_keep(&self->weight, precision, weight, columns, inner, &self->operands, &error) != BE_OK)
         bench_stop(error.message);
-    for (size_t p = 0; p < be_panels(ROWS); p++) {
-        size_t first = be_matrix_panel_start(ROWS, p), count = be_matrix_panel_start(ROWS, p + 1) - first;
+    for (size_t p = 0; p < be_shared_panels(ROWS, 1); p++) {
+        size_t first = be_shared_panel_start(ROWS, be_shared_panels(ROWS, 1), p), count = be_shared_panel_start(ROWS, be_shared_panels(ROWS, 1), p + 1) - first;
         be_activations_round(&self->panels[p], self->isa, precision, in + first * inner, inner, count, inner, 1.0f, &self->operands);
     }
 }
@@ -122,9 +122,9 @@ static void prepare_ours(ours *self, size_t columns, size_t inner, be_precision 
 static double run_ours(ours *self)
 {
     double start = be_clock();
-    for (size_t p = 0; p < be_panels(ROWS); p++) {
+    for (size_t p = 0; p < be_shared_panels(ROWS, 1); p++) {
         be_matrix_product product = {.in = &self->panels[p], .weight = &self->weight, .epilogue = BE_EPILOGUE_NONE,
-                                     .out = self->out + be_matrix_panel_start(ROWS, p) * self->weight.columns,
+                                     .out = self->out + be_shared_panel_start(ROWS, be_shared_panels(ROWS, 1), p) * self->weight.columns,
                                      .out_stride = self->weight.columns};
         be_matrix_multiply(self->isa, &product, &self->scratch);
     }

@@ -6,7 +6,6 @@
 
 #include "core/base/memory.h"
 #include "core/compute/matrix.h"
-#include "core/compute/panels.h"
 #include "tests/unit/matrix_support.h"
 
 static be_isa isas[MOST_ISAS];
@@ -363,20 +362,6 @@ static void test_same_bits_however_rows_are_cut(void **state)
     }
 }
 
-static void test_panels(void **state)
-{
-    (void)state;
-    for (size_t rows = 1; rows < 3000; rows++) {
-        size_t panels = be_panels(rows);
-        assert_int_equal(be_matrix_panel_start(rows, 0), 0);
-        assert_int_equal(be_matrix_panel_start(rows, panels), rows);
-        for (size_t p = 0; p < panels; p++) {
-            size_t start = be_matrix_panel_start(rows, p), end = be_matrix_panel_start(rows, p + 1);
-            assert_true(start % 32 == 0 && end > start && end - start <= BE_PANEL_ROWS);
-        }
-    }
-}
-
 /* What is not a number in one row or column stays there and stays so. */
 static void test_not_a_number(void **state)
 {
@@ -412,7 +397,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shapes), cmocka_unit_test(test_epilogues),
         cmocka_unit_test(test_three_parts_are_nearly_float32), cmocka_unit_test(test_same_bits_however_rows_are_cut),
-        cmocka_unit_test(test_panels), cmocka_unit_test(test_not_a_number),
+        cmocka_unit_test(test_not_a_number),
     };
     n_isas = all_isas(isas);
     return cmocka_run_group_tests(tests, NULL, NULL);

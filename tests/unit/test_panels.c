@@ -26,10 +26,30 @@ static void test_panels(void **state)
     check_panels((1 << 20) + 1);
 }
 
+/* A share for each worker, as far as the rows go. */
+static void test_shared_panels(void **state)
+{
+    (void)state;
+    assert_int_equal(be_shared_panels(0, 3), 0);
+    for (size_t rows = 1; rows < 3000; rows++) {
+        for (size_t workers = 1; workers <= 40; workers += 3) {
+            size_t panels = be_shared_panels(rows, workers), steps = (rows + 31) / 32;
+            assert_true(panels >= be_panels(rows) && panels <= steps);
+            assert_true(panels % workers == 0 || panels == steps);
+            assert_true(panels < be_panels(rows) + workers);
+            assert_int_equal(be_shared_panel_start(rows, panels, panels), rows);
+            for (size_t p = 0; p < panels; p++) {
+                size_t start = be_shared_panel_start(rows, panels, p), end = be_shared_panel_start(rows, panels, p + 1);
+                assert_true(start % 32 == 0 && end > start && end - start <= BE_PANEL_ROWS);
+            }
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_panels),
+        cmocka_unit_test(test_panels), cmocka_unit_test(test_shared_panels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
