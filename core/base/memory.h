@@ -7,7 +7,7 @@
 
 #include "core/base/error.h"
 
-/* What buffers for vector code and BLAS are aligned to, bytes: a cache line and an AVX-512 register. */
+/* What buffers for vector code are aligned to, bytes: a cache line and an AVX-512 register. */
 enum { BE_ALIGNMENT = 64 };
 
 /* *product = a * b; false (and *product untouched) when that overflows size_t. */

@@ -3,7 +3,8 @@
 #include "core/compute/matrix.h"
 #include "core/compute/panels.h"
 
-/* Query rows in a block, so that its scores, the exponentials, and the keys and values of its head stay in the second-level cache. */
+/* Query rows in a block, so that its scores, the exponentials, and the keys and values of its head stay in the second-level
+ * cache. */
 enum { BLOCK_ROWS = 64, TASKS_EACH = 4 };
 
 typedef struct job {
@@ -29,7 +30,7 @@ static void make_matrix(be_matrix *matrix, be_precision precision, size_t column
 
 static void lay_out(head *self, be_precision precision, size_t tokens, size_t head_width, be_arena *arena)
 {
-    self->stride = (tokens + BE_TILE_ROWS - 1) / BE_TILE_ROWS * BE_TILE_ROWS;
+    self->stride = be_whole_tiles(tokens);
     make_matrix(&self->keys, precision, tokens, head_width, arena);
     make_matrix(&self->values, precision, head_width, tokens, arena);
     self->scores = be_arena_floats(arena, BLOCK_ROWS * self->stride);
@@ -99,10 +100,11 @@ void be_attention_run(const be_team *team, const be_attention *attention)
 size_t be_attention_room(be_precision precision, size_t tokens, size_t head_width)
 {
     be_arena counting = {0};
+    be_activations weights;
     head it;
     lay_out(&it, precision, tokens, head_width, &counting);
     be_arena_floats(&counting, be_activations_floats(precision, BLOCK_ROWS, head_width));
-    be_arena_floats(&counting, be_activations_floats(precision, BLOCK_ROWS, tokens));
+    be_activations_make_over(&weights, precision, it.scores, it.stride, BLOCK_ROWS, tokens, &counting);
     be_arena_floats(&counting, be_matrix_scratch(BLOCK_ROWS));
     return counting.used / sizeof(float);
 }

@@ -44,7 +44,7 @@ static size_t inner_of(const be_convolution *self)
 
 static size_t product_floats(const be_convolution *self)
 {
-    return (self->out + BE_TILE_ROWS - 1) / BE_TILE_ROWS * BE_TILE_ROWS * inner_of(self);
+    return be_whole_tiles(self->out) * inner_of(self);
 }
 
 size_t be_convolution_weights(const be_convolution *self)
@@ -120,7 +120,7 @@ typedef struct part {
 static part part_of(const job *self, size_t task)
 {
     size_t panel = task / self->pieces, piece = task % self->pieces, out = self->convolution->out;
-    size_t strips = (out + BE_TILE_ROWS - 1) / BE_TILE_ROWS, end = be_panel_start(strips, self->pieces, piece + 1) * BE_TILE_ROWS;
+    size_t strips = be_whole_tiles(out) / BE_TILE_ROWS, end = be_panel_start(strips, self->pieces, piece + 1) * BE_TILE_ROWS;
     part it = {.first = be_panel_start(self->units, self->panels, panel),
                .channel = be_panel_start(strips, self->pieces, piece) * BE_TILE_ROWS};
     it.count = be_panel_start(self->units, self->panels, panel + 1) - it.first;
@@ -230,15 +230,10 @@ typedef struct planes {
     float *zeros, *discarded; /* [in], [channels]: for pixels outside */
 } planes;
 
-static size_t round_up(size_t size)
-{
-    return (size + BE_TILE_ROWS - 1) / BE_TILE_ROWS * BE_TILE_ROWS;
-}
-
 static planes lay_out(const be_convolution *self, size_t count, size_t channels, be_arena *scratch)
 {
-    planes at = {.in_stride = plane_stride(count, self->in), .out_width = round_up(channels)};
-    at.out_stride = plane_stride(round_up(count), at.out_width);
+    planes at = {.in_stride = plane_stride(count, self->in), .out_width = be_whole_tiles(channels)};
+    at.out_stride = plane_stride(be_whole_tiles(count), at.out_width);
     at.in = be_arena_floats(scratch, WINOGRAD_PLANES * at.in_stride);
     at.out = be_arena_floats(scratch, WINOGRAD_PLANES * at.out_stride);
     at.zeros = be_arena_floats(scratch, self->in);

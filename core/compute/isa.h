@@ -1,4 +1,5 @@
-/* What one word of compute.isa chooses: the vector kernels between the products, and what computes products in bfloat16.
+/* What one word of compute.isa chooses: the vector kernels between the products, and what computes products. Those in float32
+ * multiply and add in the vector kernels' registers.
  *
  *   word        vector kernels   products in bfloat16
  *   amx         avx512           AMX tiles of 16 x 16 (the kernel's permission is asked for)

@@ -1,7 +1,6 @@
 #include "core/compute/kernels.h"
 
 #include <stdbool.h>
-#include <string.h>
 
 static bool runs_here(const be_kernels *kernels)
 {
@@ -32,20 +31,4 @@ size_t be_kernels_available(const be_kernels *list[BE_KERNELS_MAX])
             list[count++] = all_kernels[i];
     }
     return count;
-}
-
-be_status be_kernels_select(const char *isa, const be_kernels **kernels, be_error *error)
-{
-    bool any = !isa || strcmp(isa, "auto") == 0;
-    for (size_t i = 0; i < N_KERNELS; i++) {
-        if (!any && strcmp(isa, all_kernels[i]->name) != 0)
-            continue;
-        if (runs_here(all_kernels[i])) {
-            *kernels = all_kernels[i];
-            return BE_OK;
-        }
-        if (!any)
-            return be_fail(error, BE_ERROR_UNSUPPORTED, "isa: this processor cannot run '%s'", isa);
-    }
-    return be_fail(error, BE_ERROR_ARGUMENT, "isa: '%s' is none of auto, avx512, avx2, generic", isa);
 }

@@ -1,7 +1,7 @@
 /* The vector kernels between the matrix products: one table of functions for each instruction set.
  *
- * kernels_generic.c, kernels_avx2.c and kernels_avx512.c compile the same source (kernels.inc) with flags of their own;
- * be_kernels_select picks one table from CPUID. reference.h holds a plain version of each, the tests' oracle.
+ * kernels_generic.c, kernels_avx2.c and kernels_avx512.c compile the same source (kernels.inc) with flags of their own; isa.h
+ * picks one table. reference.h holds a plain version of each, the tests' oracle.
  * All arrays are float32, row-major, with any alignment; every function may be called from any thread.
  */
 #ifndef BRAINENC_COMPUTE_KERNELS_H
@@ -9,8 +9,6 @@
 
 #include <stddef.h>
 #include <stdint.h>
-
-#include "core/base/error.h"
 
 typedef struct be_kernels {
     const char *name; /* "generic", "avx2", "avx512": the words of compute.isa */
@@ -24,8 +22,8 @@ typedef struct be_kernels {
     void (*softmax)(float *x, size_t rows, size_t width, size_t stride);
 
     /* x = silu(a) * b in place, [a; b] = x + bias, silu(y) = y / (1 + exp(-y)): SwiGLU. x is [rows][2 * width], of which the
-     * first `width` columns are written, bias [2 * width]; worst error of silu against float64 over all
-     * finite y: 1e-7 * (1 + |y|) absolute. */
+     * first `width` columns are written, bias [2 * width]; worst error of silu against float64 over all finite y:
+     * 1e-7 * (1 + |y|) absolute. */
     void (*bias_swiglu)(float *x, const float *bias, size_t rows, size_t width);
 
     /* sum over i of a[i] * b[i], in one partial sum a vector lane, added in a fixed order. */
@@ -41,18 +39,14 @@ typedef struct be_kernels {
     void (*exponential)(float *out, const float *in, size_t count);
     /* out[i] = erf(in[i]): worst absolute error 1.5e-7; NaN stays NaN. Exposed for the tests. */
     void (*error_function)(float *out, const float *in, size_t count);
-    /* out[i] = gelu(in[i]), gelu(y) = y / 2 * (1 + erf(y / sqrt(2))) (not the tanh form), or quick_gelu(y) = y / (1 + exp(-1.702 y));
-     * worst error as silu's. What products do in their last step (matrix.h); exposed for the tests. */
+    /* out[i] = gelu(in[i]), gelu(y) = y / 2 * (1 + erf(y / sqrt(2))) (not the tanh form), or quick_gelu(y) = y /
+     * (1 + exp(-1.702 y)); worst error as silu's. What products do in their last step (matrix.h); exposed for the tests. */
     void (*gelu)(float *out, const float *in, size_t count);
     void (*quick_gelu)(float *out, const float *in, size_t count);
 } be_kernels;
 
-/* *kernels = the table named `isa`; NULL or "auto" picks the best this processor runs. The table is constant and lives as
- * long as the program. BE_ERROR_ARGUMENT for an unknown name, BE_ERROR_UNSUPPORTED for one this processor cannot run. */
-be_status be_kernels_select(const char *isa, const be_kernels **kernels, be_error *error);
-
 enum { BE_KERNELS_MAX = 3 };
-/* Every table this processor can run, best first; returns how many. */
+/* Every table this processor can run, best first; returns how many. They are constant and live as long as the program. */
 size_t be_kernels_available(const be_kernels *list[BE_KERNELS_MAX]);
 
 extern const be_kernels be_kernels_generic;

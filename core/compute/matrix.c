@@ -17,7 +17,7 @@ static bool packed_size(be_precision precision, size_t columns, size_t inner, si
 {
     size_t padded, padded_inner, step = precision == BE_PRECISION_F32 ? 1 : BE_TILE_INNER;
     return be_size_add(columns, BE_TILE_ROWS - 1, &padded) && be_size_add(inner, step - 1, &padded_inner) &&
-           be_size_multiply(round_up(columns, BE_TILE_ROWS), round_up(inner, step), count);
+           be_size_multiply(be_whole_tiles(columns), round_up(inner, step), count);
 }
 
 static size_t number_bytes(be_precision precision)
@@ -39,7 +39,7 @@ void be_matrix_make(be_matrix *matrix, be_precision precision, size_t columns, s
     else
         matrix->high = memory;
     if (precision == BE_PRECISION_BF16X3 && memory)
-        matrix->low = matrix->high + round_up(columns, BE_TILE_ROWS) * round_up(inner, BE_TILE_INNER);
+        matrix->low = matrix->high + be_whole_tiles(columns) * round_up(inner, BE_TILE_INNER);
 }
 
 void be_matrix_pack(be_matrix *matrix, const be_isa *isa, be_precision precision, const float *weight, size_t columns,
@@ -57,12 +57,13 @@ be_status be_matrix_keep(be_matrix *matrix, be_precision precision, const float 
     if (!be_matrix_bytes(precision, columns, inner, &bytes))
         return be_fail_memory(error, SIZE_MAX, "a packed weight");
     float *memory = be_arena_floats(arena, bytes / sizeof(float));
-    be_matrix_make(matrix, precision, columns, inner, memory);
-    if (!weight || !memory)
+    if (!weight || !memory) {
+        be_matrix_make(matrix, precision, columns, inner, memory);
         return BE_OK;
+    }
     be_status status = be_isa_select(NULL, &isa, error); /* each packs alike */
     if (status == BE_OK)
-        isa->tiles->pack(matrix, weight, inner);
+        be_matrix_pack(matrix, isa, precision, weight, columns, inner, memory);
     return status;
 }
 
@@ -70,13 +71,13 @@ be_status be_matrix_keep(be_matrix *matrix, be_precision precision, const float 
 
 static size_t packed_floats(size_t rows, size_t inner)
 {
-    return round_up(rows, BE_TILE_ROWS) * round_up(inner, BE_TILE_INNER) / 2;
+    return be_whole_tiles(rows) * round_up(inner, BE_TILE_INNER) / 2;
 }
 
 /* The numbers past the last row and column, which products read, are zeros. */
 static void clear_edges(uint16_t *values, size_t rows, size_t inner)
 {
-    size_t tiles = round_up(inner, BE_TILE_INNER) / BE_TILE_INNER, row_tiles = round_up(rows, BE_TILE_ROWS) / BE_TILE_ROWS;
+    size_t tiles = round_up(inner, BE_TILE_INNER) / BE_TILE_INNER, row_tiles = be_whole_tiles(rows) / BE_TILE_ROWS;
     for (size_t row = 0; row < row_tiles && inner % BE_TILE_INNER; row++)
         memset(values + ((row + 1) * tiles - 1) * BE_TILE_SIZE, 0, BE_TILE_SIZE * sizeof *values);
     for (size_t tile = 0; tile < tiles && rows % BE_TILE_ROWS; tile++) {
@@ -98,7 +99,7 @@ void be_activations_make(be_activations *to, be_precision precision, size_t rows
 {
     *to = (be_activations){.precision = precision, .rows = rows, .inner = inner};
     if (precision == BE_PRECISION_F32) {
-        to->stride = round_up(inner, BE_TILE_ROWS) + BE_TILE_ROWS; /* rows a power of two apart would share the cache's places */
+        to->stride = be_whole_tiles(inner) + BE_TILE_ROWS; /* rows a power of two apart would share the cache's places */
         to->values = to->room = be_arena_floats(arena, rows * to->stride);
     } else {
         to->high = take_part(rows, inner, arena);
@@ -164,6 +165,8 @@ size_t be_activations_floats(be_precision precision, size_t rows, size_t inner)
 void be_matrix_multiply(const be_isa *isa, const be_matrix_product *product, be_arena *scratch)
 {
     size_t used = scratch->used;
+    if (product->in->rows == 0)
+        return;
     float *sums = product->whole_tiles ? NULL : be_arena_floats(scratch, be_matrix_scratch(product->in->rows));
     isa->tiles->multiply(product, sums);
     scratch->used = used;
@@ -182,5 +185,5 @@ void be_matrix_linear(const be_isa *isa, const be_matrix *weight, const float *b
 
 size_t be_matrix_scratch(size_t rows)
 {
-    return 2 * round_up(rows, BE_TILE_ROWS) * BE_TILES_WIDEST;
+    return 2 * be_whole_tiles(rows) * BE_TILES_WIDEST;
 }

@@ -16,7 +16,7 @@
 /* A weight [columns][inner], as PyTorch keeps a linear layer's ([out][in]), in the form its products want. */
 typedef struct be_matrix {
     be_precision precision;
-    size_t columns, inner;  /* at least 1, at most BE_PRODUCT_LIMIT */
+    size_t columns, inner;  /* at least 1 */
     float *values;          /* F32; in the order of tiles.h, in memory of the caller's */
     uint16_t *high, *low;   /* else: bfloat16 likewise; low: NULL but for BF16X3 */
 } be_matrix;
@@ -94,7 +94,7 @@ typedef struct be_matrix_product {
     const be_activations *packed; /* instead of `out`: made [rows][columns], of the operands' precision */
 } be_matrix_product;
 
-/* Computes it. Takes at most be_matrix_scratch floats from `scratch` and gives them back. */
+/* Computes it; of no rows, nothing. Takes at most be_matrix_scratch floats from `scratch` and gives them back. */
 void be_matrix_multiply(const be_isa *isa, const be_matrix_product *product, be_arena *scratch);
 size_t be_matrix_scratch(size_t rows);
 

@@ -1,6 +1,6 @@
-/* Products in bfloat16 by AMX: sums of 2 x 2 tiles, each tile 16 rows of 64 bytes. The Makefile gives this file alone flags
- * of its own. With BE_TILES_EMULATED the tiles are plain C: so the tests see everything but the instructions themselves on
- * any processor.
+/* Products in bfloat16 by AMX: sums of 2 x 2 tiles, each tile 16 rows of 64 bytes; in float32 by AVX-512. The Makefile gives this
+ * file alone flags of its own. With BE_TILES_EMULATED the tiles are plain C: so the tests see everything but the instructions
+ * themselves on any processor.
  */
 #if defined(__x86_64__) || defined(BE_TILES_EMULATED)
 #ifdef BE_TILES_EMULATED

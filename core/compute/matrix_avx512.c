@@ -1,4 +1,4 @@
-/* Products in bfloat16 for processors with AVX-512 (F, VL, DQ, BW): the Makefile gives this file alone the flags for it. */
+/* Products for processors with AVX-512 (F, VL, DQ, BW): the Makefile gives this file alone the flags for it. */
 #if defined(__x86_64__)
 #define TILES be_tiles_avx512
 #define LANES 16

@@ -1,4 +1,5 @@
-/* Products in bfloat16 by AVX512-BF16's dot products of pairs: the Makefile gives this file alone the flags for it. */
+/* Products in bfloat16 by AVX512-BF16's dot products of pairs, in float32 by AVX-512: the Makefile gives this file alone the flags
+ * for it. */
 #if defined(__x86_64__)
 #define TILES be_tiles_avx512bf16
 #define LANES 16

@@ -1,4 +1,4 @@
-/* Products in bfloat16 for any processor. */
+/* Products for any processor. */
 #define TILES be_tiles_generic
 #define LANES 4
 #include "core/compute/matrix_plain.inc"

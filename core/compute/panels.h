@@ -4,9 +4,6 @@
 
 #include <stddef.h>
 
-/* The largest row count, width or stride a product may have. Whoever takes sizes from outside checks them against it when loading. */
-enum { BE_PRODUCT_LIMIT = 1 << 30 };
-
 /* Panels are of equal height to within one row, none above BE_PANEL_ROWS. Panel p of n holds rows be_panel_start(rows, n, p) to
  * be_panel_start(rows, n, p + 1) - 1. */
 enum { BE_PANEL_ROWS = 256 };

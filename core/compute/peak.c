@@ -175,8 +175,7 @@ static double run_round(counting *self, be_pool *pool)
 
 double be_peak_operations(const be_isa *isa, be_precision precision, be_pool *pool)
 {
-    enum { MOST_THREADS = 1024 }; /* of a pool */
-    double operations[MOST_THREADS], best = 0;
+    double operations[BE_MOST_THREADS], best = 0;
     counting self = {.run = choose(isa, precision).run, .operations = operations};
     for (int round = 0; round < ROUNDS; round++) {
         double rate = run_round(&self, pool);

@@ -7,8 +7,8 @@
  * so that a tile is what AMX loads at once, a row of a weight's tile is one AVX-512 register, and one packed form serves
  * every instruction set. In float32 activations stay as they are and weights are cut into strips of as many columns:
  *   weights      [columns / 16][inner][16 columns]
- * An element of a product is summed in the order of `inner` whatever its place: its bits depend on
- * its row of activations and its column of the weight alone.
+ * An element of a product is summed in the order of `inner` whatever its place: its bits depend on its row of activations and
+ * its column of the weight alone.
  */
 #ifndef BRAINENC_COMPUTE_TILES_H
 #define BRAINENC_COMPUTE_TILES_H
@@ -27,11 +27,18 @@ typedef struct be_tiles {
     /* A whole weight, given as [columns][inner] or, turned, as [inner][columns]; rows are `stride` floats apart. */
     void (*pack)(const struct be_matrix *to, const float *weight, size_t stride);
     void (*pack_turned)(const struct be_matrix *to, const float *weight, size_t stride);
-    /* to[r][i] = exp(scores[r][i] - max_r), in bfloat16 rounded, of all its rows and columns; inverses[r] = 1 / the sum of row r. */
+    /* to[r][i] = exp(scores[r][i] - max_r), in bfloat16 rounded, of all its rows and columns; inverses[r] = 1 / the sum of row r.
+     * In float32 `to` may be over the scores themselves. */
     void (*exponentials)(const struct be_activations *to, float *inverses, const float *scores, size_t stride);
     /* The product; `sums` holds be_matrix_scratch floats and is NULL for one of whole tiles. */
     void (*multiply)(const struct be_matrix_product *product, float *sums);
 } be_tiles;
+
+/* So many rows or columns, up to whole tiles. */
+static inline size_t be_whole_tiles(size_t count)
+{
+    return (count + BE_TILE_ROWS - 1) / BE_TILE_ROWS * BE_TILE_ROWS;
+}
 
 /* Where the element of a column and a place along `inner` stands in a weight in float32. */
 static inline size_t be_strip_place(size_t inner, size_t column, size_t i)

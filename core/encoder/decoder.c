@@ -90,7 +90,7 @@ static buffers lay_out(const decoder *self, size_t tokens, size_t rows, be_arena
     at.query = be_arena_floats(arena, rows * self->width);
     at.pooled = be_arena_floats(arena, rows * self->width);
     at.branch = be_arena_floats(arena, rows * self->width);
-    at.stride = (tokens + BE_TILE_ROWS - 1) / BE_TILE_ROWS * BE_TILE_ROWS;
+    at.stride = be_whole_tiles(tokens);
     at.scores = be_arena_floats(arena, BE_QUERY_PANEL_ROWS * at.stride);
     at.inverses = be_arena_floats(arena, BE_QUERY_PANEL_ROWS);
     return at;
@@ -104,10 +104,11 @@ static void count_products(const decoder *self, size_t rows, be_arena *arena)
     be_arena_floats(arena, be_matrix_scratch(rows));
 }
 
-static void count_attention(const decoder *self, size_t tokens, be_arena *arena)
+static void count_attention(const decoder *self, const buffers *at, size_t tokens, be_arena *arena)
 {
+    be_activations weights;
     be_arena_floats(arena, be_activations_floats(self->precision, BE_QUERY_PANEL_ROWS, self->width / self->heads));
-    be_arena_floats(arena, be_activations_floats(self->precision, BE_QUERY_PANEL_ROWS, tokens));
+    be_activations_make_over(&weights, self->precision, at->scores, at->stride, BE_QUERY_PANEL_ROWS, tokens, arena);
     be_arena_floats(arena, be_matrix_scratch(BE_QUERY_PANEL_ROWS));
 }
 
@@ -115,10 +116,10 @@ size_t decoder_scratch_bytes(const decoder *self, size_t queries_count, size_t t
 {
     be_arena queries = {0}, placed = {0};
     size_t rows = queries_count < MANY_QUERIES ? BE_QUERY_PANEL_ROWS : MANY_ROWS;
-    lay_out(self, tokens, rows, &queries);
+    buffers at = lay_out(self, tokens, rows, &queries);
     be_arena attending = queries;
     count_products(self, rows, &queries);
-    count_attention(self, tokens, &attending);
+    count_attention(self, &at, tokens, &attending);
     be_arena_floats(&placed, BE_PANEL_ROWS * self->width);
     count_products(self, BE_PANEL_ROWS, &placed);
     size_t most = queries.used > attending.used ? queries.used : attending.used;

@@ -75,7 +75,7 @@ static be_status check_layers(const be_tensor_file *file, const char *prefix, co
     };
     bool transformer = strstr(settings->kind, "transformer") != NULL;
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        char stem[NAME_SIZE], first[NAME_SIZE];
+        char stem[NAME_SIZE], first[NAME_SIZE + 32];
         snprintf(stem, sizeof stem, "%stransformer.%s.layers.", prefix, parts[i].part);
         const be_tensor *beyond = find_layer_beyond(file, stem, transformer ? parts[i].layers : 0);
         if (beyond && !transformer)

@@ -29,7 +29,7 @@ typedef struct be_encoder_settings {
     bool learned_position;   /* `position_embedding` "learned", else "sine" */
     bool class_token;        /* the feature map is one token without a grid */
     bool input_projection;   /* a 1x1 convolution from C to D comes first (ResNet) */
-    be_precision precision;  /* of the products of a transformer's decoder; all else is f32 */
+    be_precision precision;  /* of a transformer's products; those of other kinds are in f32 */
     size_t stride;           /* of "linear"'s convolution: 3 for DINOv2, 2 for CLIP, 1 for ResNet */
 } be_encoder_settings;
 
@@ -50,6 +50,7 @@ typedef struct be_encoder_info {
     size_t width;      /* of an output token */
     size_t heads;      /* of its attention maps: 1 for spatial_feature, 0 for linear, which has no maps */
     size_t hidden;     /* of the feed-forward part; 0: there is none */
+    size_t encoder_hidden; /* the same of the layers before the decoder; 0: there are none */
     bool dynamic;      /* the maps depend on the image */
     size_t side;       /* the grid it is bound to is side x side; 0: it takes others */
     char unverified[96];  /* "" or what no golden case covers */
@@ -96,8 +97,7 @@ typedef struct be_encoder_wish {
     float *attention_heads;  /* [heads][count][T], or NULL */
 } be_encoder_wish;
 
-/* Computes the output tokens of some queries. A query's numbers are the same bits whichever others are asked for with it only
- * when the whole list is the same: products are cut by the list. */
+/* Computes the output tokens of some queries. A query's numbers are the same bits whichever others are asked for with it. */
 void be_encode_queries(const be_encoding *encoding, const be_encoder_wish *wish);
 
 /* --- readout -------------------------------------------------------------------------------------- */

@@ -73,24 +73,32 @@ static void pack_strip(void *context, size_t strip, size_t worker)
     encoding->team->isa->tiles->pack_turned(&part, encoding->features + channel, width);
 }
 
+/* Output tokens number `first` and following of the wish, from their maps. */
+static void pool_features(const job *it, size_t first, size_t count, const float *maps, be_arena *scratch)
+{
+    const be_team *team = it->encoding->team;
+    size_t cells = it->model->cells, width = it->model->base.settings.channels;
+    float *tokens = be_arena_floats(scratch, count * width);
+    be_matrix features = packed_features(it->encoding, 0, width);
+    be_activations in;
+    be_activations_round(&in, team->isa, BE_PRECISION_F32, maps, cells, count, cells, 1.0f, scratch);
+    be_matrix_multiply(team->isa, &(be_matrix_product){.in = &in, .weight = &features, .out = tokens, .out_stride = width}, scratch);
+    it->wish->take(it->wish->context, team, first, count, tokens);
+}
+
 static void run_panel(void *context, size_t number, size_t worker)
 {
     const job *it = context;
     const be_encoder_wish *wish = it->wish;
-    size_t cells = it->model->cells, width = it->model->base.settings.channels, panels = be_query_panels(wish->count);
+    size_t cells = it->model->cells, panels = be_query_panels(wish->count);
     size_t first = be_panel_start(wish->count, panels, number), count = be_panel_start(wish->count, panels, number + 1) - first;
     be_arena *scratch = &it->encoding->team->scratch[worker];
     be_arena_reset(scratch);
-    float *maps = be_arena_floats(scratch, count * cells), *tokens = be_arena_floats(scratch, count * width);
-    be_matrix features = packed_features(it->encoding, 0, width);
-    be_activations in;
+    float *maps = be_arena_floats(scratch, count * cells);
     for (size_t i = 0; i < count; i++)
         memcpy(maps + i * cells, it->model->maps + be_wished_query(wish, first + i) * cells, cells * sizeof *maps);
-    be_activations_round(&in, it->encoding->team->isa, BE_PRECISION_F32, maps, cells, count, cells, 1.0f, scratch);
-    be_matrix_multiply(it->encoding->team->isa,
-                       &(be_matrix_product){.in = &in, .weight = &features, .out = tokens, .out_stride = width}, scratch);
     if (wish->take)
-        wish->take(wish->context, it->encoding->team, first, count, tokens);
+        pool_features(it, first, count, maps, scratch);
     if (wish->attention)
         memcpy(wish->attention + first * cells, maps, count * cells * sizeof *maps);
     if (wish->attention_heads)

@@ -319,7 +319,7 @@ static void describe(transformer *model)
     const be_encoder_settings *settings = &model->base.settings;
     be_encoder_info *info = &model->base.info;
     *info = (be_encoder_info){.queries = settings->queries, .width = settings->width, .heads = settings->heads,
-                              .hidden = model->decoder.hidden, .dynamic = true};
+                              .hidden = model->decoder.hidden, .encoder_hidden = model->encoder.hidden, .dynamic = true};
     if (settings->heads != GOLDEN_HEADS)
         snprintf(info->unverified, sizeof info->unverified, "no golden case covers nheads %zu", settings->heads);
     else if (settings->enc_layers > 0 && !settings->pre_norm)

@@ -10,10 +10,12 @@
 static be_status check_alike(const be_opening *self, const be_encoder_info *b, size_t number)
 {
     const be_encoder_info *a = &self->first;
-    if (a->queries == b->queries && a->width == b->width && a->heads == b->heads && a->hidden == b->hidden && a->side == b->side)
+    if (a->queries == b->queries && a->width == b->width && a->heads == b->heads && a->hidden == b->hidden &&
+        a->encoder_hidden == b->encoder_hidden && a->side == b->side)
         return BE_OK;
     return be_fail(self->error, BE_ERROR_FORMAT, "%s: member %zu is of other shapes than member 0 (token width %zu and %zu, feed-forward "
-                   "width %zu and %zu)", self->path, number, b->width, a->width, b->hidden, a->hidden);
+                   "width %zu and %zu, in encoder layers %zu and %zu)", self->path, number, b->width, a->width, b->hidden, a->hidden,
+                   b->encoder_hidden, a->encoder_hidden);
 }
 
 static be_status load_member(be_opening *self, size_t number)

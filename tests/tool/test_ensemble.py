@@ -4,28 +4,28 @@ import json
 import numpy as np
 import pytest
 
-from support import CASE, DATA, PREDICTION_TOLERANCE, USAGE, read_safetensors, write_safetensors
+from support import CASE, DATA, GOLDEN, PREDICTION_TOLERANCE, USAGE, read_safetensors, write_safetensors
 
 PICTURE = CASE / "images/a_425.png"
 LAYER = "transformer.decoder.layers.0."
 
 
+def write_twins(source, path, change=lambda second: None, scores=lambda: np.zeros((2, 300), np.float32)):
+    """A file of two members that are the one of `source`, but for what `change` does to the second one's tensors."""
+    tensors, metadata = read_safetensors(source)
+    described = json.loads(metadata["brainenc"])
+    second = {name.replace("members.0.", "members.1."): values.copy() for name, values in tensors.items()
+              if name.startswith("members.0.")}
+    change(second)
+    described["members"] = [described["members"][0] | {"run": run} for run in (1, 2)]
+    validation = {"validation.lh": scores(), "validation.rh": np.zeros((2, 320), np.float32)}
+    write_safetensors(path, tensors | second | validation, metadata | {"brainenc": json.dumps(described)})
+    return path
+
+
 @pytest.fixture
 def twins(subject, tmp_path):
-    """save(change) writes a file of two members that are the same but for what `change` does to the second one's tensors."""
-    tensors, metadata = read_safetensors(subject)
-    described = json.loads(metadata["brainenc"])
-    first = {name: values for name, values in tensors.items() if name.startswith("members.0.")}
-
-    def save(change=lambda second: None, scores=lambda: np.zeros((2, 300), np.float32)):
-        second = {name.replace("members.0.", "members.1."): values.copy() for name, values in first.items()}
-        change(second)
-        described["members"] = [described["members"][0] | {"run": run} for run in (1, 2)]
-        validation = {"validation.lh": scores(), "validation.rh": np.zeros((2, 320), np.float32)}
-        path = tmp_path / "twins.safetensors"
-        write_safetensors(path, tensors | second | validation, metadata | {"brainenc": json.dumps(described)})
-        return path
-    return save
+    return lambda *change, **scores: write_twins(subject, tmp_path / "twins.safetensors", *change, **scores)
 
 
 def predict(tool, subject, tmp_path, **options):
@@ -86,6 +86,19 @@ def no_readout(second):
 ])
 def test_members_of_other_shapes_are_refused(tool, twins, tmp_path, change, words):
     assert words in predict(tool, twins(change), tmp_path, code=DATA).err
+
+
+def test_encoder_layers_of_other_shapes_are_refused(tool, tmp_path):
+    """Buffers are sized for the first member."""
+    def widen(second):
+        for name, axis in (("linear1.weight", 0), ("linear1.bias", 0), ("linear2.weight", 1)):
+            values = second[f"members.1.transformer.encoder.layers.0.{name}"]
+            second[f"members.1.transformer.encoder.layers.0.{name}"] = np.concatenate([values] * 64, axis=axis)
+    subject = tmp_path / "subject.safetensors"
+    tool.run("import", GOLDEN / "variants/enc_layers1_enc0/checkpoint.pth", "--data", CASE / "algonauts/subj01", "-o", subject)
+    predict(tool, write_twins(subject, tmp_path / "same.safetensors"), tmp_path)
+    error = predict(tool, write_twins(subject, tmp_path / "wider.safetensors", widen), tmp_path, code=DATA).err
+    assert "member 1 is of other shapes" in error and "in encoder layers" in error
 
 
 def test_scores_of_other_shapes_are_refused(tool, twins, tmp_path):

@@ -18,7 +18,8 @@ typedef struct attention_size {
 } attention_size;
 
 static const attention_size sizes[] = {
-    {1, 1, 1, 1}, {1, 1, 3, 5}, {2, 5, 1, 3}, {65, 40, 2, 64}, {130, 129, 3, 48}, {5, 300, 4, 24}, {50, 33, 16, 6}, {70, 1, 1, 2}, {128, 128, 2, 8}, {257, 40, 2, 5},
+    {1, 1, 1, 1},    {1, 1, 3, 5},   {2, 5, 1, 3},  {65, 40, 2, 64},  {130, 129, 3, 48},
+    {5, 300, 4, 24}, {50, 33, 16, 6}, {70, 1, 1, 2}, {128, 128, 2, 8}, {257, 40, 2, 5},
 };
 
 /* Queries, keys and values stand side by side in rows of `joined`; threads 0: one worker alone. */
@@ -56,8 +57,8 @@ static void round_all(be_precision precision, float *values, size_t count, doubl
         values[i] = (float)(precision == BE_PRECISION_BF16 ? nearest_bf16((float)factor * values[i]) : factor * values[i]);
 }
 
-/* Of values up to 2: a few roundings in float32; a weight's own rounding, which moves the output both by itself and in the sum of the weights; in three
- * parts what they leave out of scores, whose summands' sizes add up to some 8. */
+/* Of values up to 2: a few roundings in float32; a weight's own rounding, which moves the output both by itself and in the sum of
+ * the weights; in three parts what they leave out of scores, whose summands' sizes add up to some 8. */
 static float tolerance(be_precision precision)
 {
     if (precision == BE_PRECISION_F32)
@@ -150,10 +151,33 @@ static void test_large_scores(void **state)
     }
 }
 
+/* What is not a number stays so: of a query its row of a head, of a key all rows of its head, of a value its column. */
+static void test_not_a_number(void **state)
+{
+    (void)state;
+    enum { QUERIES = 70, TOKENS = 35, HEADS = 2, HEAD_WIDTH = 5, WIDTH = HEADS * HEAD_WIDTH };
+    static const attention_size size = {QUERIES, TOKENS, HEADS, HEAD_WIDTH};
+    enum { QUERY, KEY, VALUE, PARTS };
+    static float out[QUERIES * (WIDTH + GAP)];
+    for (size_t t = 0; t < n_isas * 3 * PARTS; t++) {
+        be_precision precision = (be_precision)(t / PARTS % 3);
+        size_t part = t % PARTS, row = part == QUERY ? 66 : 33, column = HEAD_WIDTH + 4;
+        float *joined = make_values(QUERIES * 3 * WIDTH, 7);
+        joined[row * 3 * WIDTH + part * WIDTH + column] = NAN;
+        attend(&isas[t / PARTS / 3], precision, &size, 0, 1, joined, out);
+        for (size_t i = 0; i < QUERIES * WIDTH; i++) {
+            bool head = i % WIDTH >= HEAD_WIDTH, here = part == QUERY ? i / WIDTH == row : part == KEY || i % WIDTH == column;
+            assert_int_equal(isnan(out[i / WIDTH * (WIDTH + GAP) + i % WIDTH]) != 0, head && here);
+        }
+        free(joined);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_attention), cmocka_unit_test(test_weights_sum_to_one), cmocka_unit_test(test_large_scores),
+        cmocka_unit_test(test_not_a_number),
     };
     n_isas = all_isas(isas);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -43,7 +43,7 @@ static void test_unknown_names(void **state)
         assert_error(be_isa_select(unknown[i], &chosen, &error), BE_ERROR_ARGUMENT, &error, unknown[i]);
 }
 
-/* The vector kernels are those of be_kernels_select's own words, and only AMX prefers bfloat16. */
+/* The vector kernels are those of the words they have a table for, and only AMX prefers bfloat16. */
 static void test_choices(void **state)
 {
     (void)state;

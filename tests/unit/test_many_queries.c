@@ -1,5 +1,5 @@
 /* Thousands of queries go through the decoder in higher panels than a few do: each query's token and maps are those it has when
- * it is asked for among few, which the golden cases cover. */
+ * it is asked for among few, which the golden cases cover; in every precision. */
 #include "tests/unit/support.h"
 
 #include "core/base/memory.h"
@@ -30,9 +30,9 @@ static float *pack(be_matrix *matrix, const be_isa *isa, float *values, size_t c
     be_error error;
     size_t bytes;
     void *packed;
-    assert_true(be_matrix_bytes(BE_PRECISION_F32, columns, inner, &bytes));
+    assert_true(be_matrix_bytes(model.precision, columns, inner, &bytes));
     assert_ok(be_allocate_aligned(&packed, bytes, 1, "a test", &error), &error);
-    be_matrix_pack(matrix, isa, BE_PRECISION_F32, values, columns, inner, packed);
+    be_matrix_pack(matrix, isa, model.precision, values, columns, inner, packed);
     free(values);
     return packed;
 }
@@ -77,11 +77,11 @@ static void run(const be_team *team, float *projected, uint32_t first, size_t co
     decoder_run(&model, team, projected, TOKENS, &wish);
 }
 
-static void test_as_among_few(void **state)
+static void check(be_precision precision)
 {
     static float tables[(ROWS + COLUMNS) * WIDTH / 2];
     float *weights[LAYERS][PARTS];
-    (void)state;
+    model.precision = precision;
     model.query = draw(QUERIES * WIDTH, 2), model.embedding = draw(QUERIES * WIDTH, 2);
     for (size_t i = 0; i < TOKENS * WIDTH; i++)
         memory[i / WIDTH][i % WIDTH] = 2 * next_uniform(&random_state);
@@ -94,7 +94,9 @@ static void test_as_among_few(void **state)
     for (size_t l = 0; l < LAYERS; l++)
         draw_layer(team.isa, &layers[l], weights[l]);
     assert_ok(be_arena_create(&scratch, decoder_scratch_bytes(&model, QUERIES, TOKENS), "scratch", &error), &error);
-    float *projected = draw(decoder_memory_floats(&model, TOKENS), 0);
+    memset(scratch.base, 0xff, scratch.size);
+    void *projected;
+    assert_ok(be_allocate_aligned(&projected, decoder_memory_floats(&model, TOKENS), sizeof(float), "a test", &error), &error);
     decoder_project_memory(&model, &team, memory[0], &positions, projected);
     answer *many = malloc(sizeof *many), *few = malloc(sizeof *few);
     assert_true(many && few);
@@ -109,6 +111,13 @@ static void test_as_among_few(void **state)
     }
     free(projected), free(many), free(few), free(model.query), free(model.embedding);
     be_arena_destroy(&scratch);
+}
+
+static void test_as_among_few(void **state)
+{
+    (void)state;
+    for (int precision = BE_PRECISION_F32; precision <= BE_PRECISION_BF16X3; precision++)
+        check((be_precision)precision);
 }
 
 int main(void)

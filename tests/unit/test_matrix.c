@@ -216,7 +216,7 @@ static void check_whole_tiles(const fixture *it)
     free(out);
 }
 
-/* Every number of rows, and columns and inner beside the sizes of tiles and blocks. */
+/* Every number of rows, also none, and columns and inner beside the sizes of tiles and blocks. */
 static void test_shapes(void **state)
 {
     (void)state;
@@ -227,7 +227,7 @@ static void test_shapes(void **state)
             for (size_t s = 0; s < sizeof others / sizeof *others + sizeof large / sizeof *large; s++) {
                 bool small = s < sizeof others / sizeof *others;
                 shape size = small ? others[s] : large[s - sizeof others / sizeof *others];
-                for (size_t rows = small ? 1 : size.rows; rows <= (small ? 33 : size.rows); rows++) {
+                for (size_t rows = small ? 0 : size.rows; rows <= (small ? 33 : size.rows); rows++) {
                     size.rows = rows;
                     fixture it = make_fixture(&isas[t], precisions[p], &size);
                     check_out(&it, BE_EPILOGUE_NONE, false);

@@ -1,5 +1,5 @@
 /* Both transformers against the formulas of MODEL, sections 3 and 4, in double precision: every setting, alone and with others,
- * for most of which there is no golden case. */
+ * for most of which there is no golden case; in every precision of the products. */
 #include "tests/unit/reference_encoder.h"
 
 #include <math.h>
@@ -33,42 +33,70 @@ static be_encoder *load(const weights *it, const be_encoder_settings *settings)
     return encoder;
 }
 
+/* How far an answer may be from the formulas in each precision: tokens are up to 4 in size and maps up to 1, of which bfloat16 loses
+ * 2^-9, and a few times that through the layers; its three parts 2^-17. */
+static const double token_errors[] = {2e-5, 4 * 4 * 0x1p-9, 4 * 4 * 0x1p-17}, map_errors[] = {5e-6, 4 * 0x1p-9, 4 * 0x1p-17};
+
 static void assert_near(const char *what, double found, double expected, double tolerance)
 {
     if (!(fabs(found - expected) <= tolerance))
         fail_msg("%s: %.9g, expected %.9g", what, found, expected);
 }
 
-/* Compares what was wished with the reference. */
-static void check_wish(const char *what, const be_encoding *encoding, const reference *expected, const uint32_t *list,
-                       size_t count)
+/* What is wished of some queries; each [heads][count][TOKENS]. */
+typedef struct answer {
+    float tokens[QUERIES * WIDTH], mean[QUERIES * TOKENS], each[MOST_HEADS * QUERIES * TOKENS];
+} answer;
+
+static void ask(const be_encoding *encoding, const uint32_t *list, size_t count, answer *to)
 {
-    static float tokens[QUERIES * WIDTH], mean[QUERIES * TOKENS], each[MOST_HEADS * QUERIES * TOKENS];
-    size_t heads = be_encoder_get_info(encoding->encoder)->heads;
-    be_encode_queries(encoding, &(be_encoder_wish){.queries = list, .count = count, .take = keep_tokens, .context = tokens,
-                                                   .attention = mean, .attention_heads = each});
-    for (size_t i = 0; i < count; i++) {
-        size_t q = list ? list[i] : i;
+    be_encode_queries(encoding, &(be_encoder_wish){.queries = list, .count = count, .take = keep_tokens, .context = to->tokens,
+                                                   .attention = to->mean, .attention_heads = to->each});
+}
+
+/* Compares the answer for all queries with the reference. */
+static void check_answer(const char *what, size_t heads, const answer *found, const reference *expected, be_precision precision)
+{
+    double token_error = token_errors[precision], map_error = map_errors[precision];
+    for (size_t q = 0; q < QUERIES; q++) {
         for (size_t c = 0; c < WIDTH; c++)
-            assert_near(what, (double)tokens[i * WIDTH + c], expected->state[q][c], 2e-5);
+            assert_near(what, (double)found->tokens[q * WIDTH + c], expected->state[q][c], token_error);
         for (size_t t = 0; t < TOKENS; t++) {
             double average = 0;
             for (size_t h = 0; h < heads; h++) {
-                assert_near(what, (double)each[(h * count + i) * TOKENS + t], expected->maps[h][q][t], 5e-6);
+                assert_near(what, (double)found->each[(h * QUERIES + q) * TOKENS + t], expected->maps[h][q][t], map_error);
                 average += expected->maps[h][q][t] / (double)heads;
             }
-            assert_near(what, (double)mean[i * TOKENS + t], average, 5e-6);
+            assert_near(what, (double)found->mean[q * TOKENS + t], average, map_error);
         }
     }
 }
 
-/* Runs an encoder on each instruction set. */
-static void check_encoder(const char *what, const be_encoder *encoder, const reference *expected, const float *features)
+/* Queries asked for with others give the same bits. */
+static void check_some(const be_encoding *encoding, size_t heads, const answer *all)
 {
     static const uint32_t some[] = {36, 0, 5};
+    enum { SOME = sizeof some / sizeof *some };
+    static answer found;
+    ask(encoding, some, SOME, &found);
+    for (size_t i = 0; i < SOME; i++) {
+        assert_memory_equal(found.tokens + i * WIDTH, all->tokens + some[i] * WIDTH, WIDTH * sizeof(float));
+        assert_memory_equal(found.mean + i * TOKENS, all->mean + some[i] * TOKENS, TOKENS * sizeof(float));
+        for (size_t h = 0; h < heads; h++)
+            assert_memory_equal(found.each + (h * SOME + i) * TOKENS, all->each + (h * QUERIES + some[i]) * TOKENS,
+                                TOKENS * sizeof(float));
+    }
+}
+
+/* Runs an encoder on each instruction set. */
+static void check_encoder(const char *what, const be_encoder *encoder, const reference *expected, const float *features,
+                          be_precision precision)
+{
+    static answer found;
     static float constants[(ROWS + COLUMNS) * WIDTH / 2];
     be_arena arena = make_arena(be_encoder_arena_bytes(encoder, TOKENS));
     be_arena of_worker = make_arena(be_encoder_scratch_bytes(encoder, TOKENS));
+    size_t heads = be_encoder_get_info(encoder)->heads;
     be_team team = {.scratch = &of_worker};
     be_encoding encoding;
     be_error error;
@@ -79,9 +107,11 @@ static void check_encoder(const char *what, const be_encoder *encoder, const ref
     size_t n_isas = be_isa_available(list);
     for (size_t i = 0; i < n_isas; i++) {
         team.isa = list[i];
+        memset(arena.base, 0xff, arena.size), memset(of_worker.base, 0xff, of_worker.size);
         assert_ok(be_encode_begin(encoder, &team, &arena, features, ROWS, COLUMNS, constants, &encoding, &error), &error);
-        check_wish(what, &encoding, expected, NULL, QUERIES);
-        check_wish(what, &encoding, expected, some, sizeof some / sizeof *some);
+        ask(&encoding, NULL, QUERIES, &found);
+        check_answer(what, heads, &found, expected, precision);
+        check_some(&encoding, heads, &found);
     }
     assert_error(be_encode_begin(encoder, &team, &arena, features, 9 * ROWS, 9 * COLUMNS, constants, &encoding, &error),
                  BE_ERROR_LIMIT, &error, "tokens"); /* more than the arena was made for */
@@ -109,6 +139,17 @@ static const struct { be_encoder_settings settings; const char *unverified; } ca
     {{.kind = "custom_transformer", .width = WIDTH, .queries = QUERIES, .heads = 4, .dec_layers = 1, PRE_NORM}, ""},
 };
 
+static void check_precision(const char *what, const weights *it, const be_encoder_settings *settings, const reference *expected,
+                            const float *features, const char *unverified)
+{
+    be_encoder *encoder = load(it, settings);
+    const char *found = be_encoder_get_info(encoder)->unverified;
+    check_encoder(what, encoder, expected, features, settings->precision);
+    if (*unverified ? !strstr(found, unverified) : *found)
+        fail_msg("%s: unverified: '%s'", what, found);
+    be_encoder_free(encoder);
+}
+
 /* `small`: what each layer adds, and the features, so small that the epsilon of the norms shows. */
 static void check_case(size_t number, bool small, uint32_t *random)
 {
@@ -117,7 +158,6 @@ static void check_case(size_t number, bool small, uint32_t *random)
     be_encoder_settings settings = cases[number].settings;
     char what[64];
     settings.channels = settings.input_projection ? CHANNELS : WIDTH;
-    snprintf(what, sizeof what, "case %zu%s", number, small ? ", small" : "");
     weights it = make_encoder(&settings, random);
     if (small)
         shrink_branches(&it);
@@ -125,12 +165,11 @@ static void check_case(size_t number, bool small, uint32_t *random)
         features[i] = (small ? 0.004f : 2) * next_uniform(random);
     expected.settings = &settings, expected.from = &it;
     compute_reference(&expected, features);
-    be_encoder *encoder = load(&it, &settings);
-    check_encoder(what, encoder, &expected, features);
-    const char *unverified = be_encoder_get_info(encoder)->unverified;
-    if (*cases[number].unverified ? !strstr(unverified, cases[number].unverified) : *unverified)
-        fail_msg("%s: unverified: '%s'", what, unverified);
-    be_encoder_free(encoder);
+    for (int precision = BE_PRECISION_F32; precision <= BE_PRECISION_BF16X3; precision++) {
+        settings.precision = (be_precision)precision;
+        snprintf(what, sizeof what, "case %zu%s in %s", number, small ? ", small" : "", be_precision_name(settings.precision));
+        check_precision(what, &it, &settings, &expected, features, cases[number].unverified);
+    }
     free_weights(&it);
 }
 
