@@ -13,13 +13,14 @@ static const double shortest_idleness = 0.5;
 struct open_connection {
     int socket;
     bool idle;                       /* in the list */
+    bool admitted;                   /* its request is one of those that are counted */
     double since;                    /* be_clock */
     open_connection *before, *after; /* by how long they are idle */
 };
 
 struct connections {
     pthread_mutex_t lock;
-    size_t limit, count, busy;       /* count: without those that are being closed */
+    size_t limit, count, admitted;   /* count: without those that are being closed */
     open_connection *first, *last;   /* the idle ones, the one idle longest first */
 };
 
@@ -88,6 +89,12 @@ static void make_room(connections *self)
     }
 }
 
+static void dismiss(connections *self, open_connection *it)
+{
+    self->admitted -= it->admitted;
+    it->admitted = false;
+}
+
 /* --- from outside --------------------------------------------------------------------------------- */
 
 open_connection *connections_add(connections *self, int socket)
@@ -110,7 +117,7 @@ void connections_remove(connections *self, open_connection *it)
     if (!it)
         return;
     pthread_mutex_lock(&self->lock);
-    self->busy -= !it->idle && it->socket >= 0;
+    dismiss(self, it);
     self->count -= it->socket >= 0;
     take_out(self, it);
     pthread_mutex_unlock(&self->lock);
@@ -122,21 +129,25 @@ void connections_set_busy(connections *self, open_connection *it, bool busy)
     if (!it)
         return;
     pthread_mutex_lock(&self->lock);
-    if (busy && it->idle) {
+    if (busy) {
         take_out(self, it);
-        self->busy++;
-    } else if (!busy && !it->idle && it->socket >= 0) {
-        append(self, it);
-        self->busy--;
+    } else {
+        dismiss(self, it);
+        if (!it->idle && it->socket >= 0)
+            append(self, it);
     }
     make_room(self);
     pthread_mutex_unlock(&self->lock);
 }
 
-bool connections_are_too_many(connections *self)
+bool connections_admit(connections *self, open_connection *it)
 {
+    if (!it)
+        return true;
     pthread_mutex_lock(&self->lock);
-    bool many = self->busy > self->limit;
+    bool admitted = it->admitted || self->admitted < self->limit;
+    self->admitted += admitted && !it->admitted;
+    it->admitted = admitted;
     pthread_mutex_unlock(&self->lock);
-    return many;
+    return admitted;
 }

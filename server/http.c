@@ -201,6 +201,18 @@ static bool find_route(exchange *it, bool get, bool post, bool *open)
     return false;
 }
 
+/* NULL: there was no memory to count it. */
+static open_connection *connection_of(const exchange *it)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(it->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info ? info->socket_context : NULL;
+}
+
+static void set_busy(const exchange *it, bool busy)
+{
+    connections_set_busy(it->shared->connections, connection_of(it), busy);
+}
+
 /* The headers are there: finds out what is asked. When it leaves an answer in it->answer, that is all. */
 static void begin(exchange *it)
 {
@@ -212,7 +224,7 @@ static void begin(exchange *it)
     }
     if (!find_route(it, get, post, &open))
         return;
-    if (!open && connections_are_too_many(it->shared->connections)) {
+    if (!open && !connections_admit(it->shared->connections, connection_of(it))) {
         exchange_fail_busy(it, REJECTED_CONNECTIONS, "busy", "too many connections are open, each with a request under way");
         return;
     }
@@ -228,13 +240,6 @@ static void begin(exchange *it)
     } else if (begin_request(it, post) && post) {
         upload_begin(it);
     }
-}
-
-/* Marks the exchange's connection as busy or idle. */
-static void set_busy(const exchange *it, bool busy)
-{
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(it->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    connections_set_busy(it->shared->connections, info ? info->socket_context : NULL, busy);
 }
 
 static exchange *make_exchange(http *self, struct MHD_Connection *connection, const char *url, const char *method)
