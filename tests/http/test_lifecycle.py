@@ -49,8 +49,9 @@ def test_what_was_accepted_is_answered_before_the_end(start):
     with ThreadPoolExecutor(8) as pool:
         answers = [pool.submit(daemon.post, SLOW_PATH, slow_picture(i % 3), status=None) for i in range(6)]
         wait_until(lambda: daemon.count("in_flight") == 6, "all are accepted")
-        upload = daemon.socket(head(len(noise(1)), "/predict?output=rois") + noise(1)[:100])
-        wait_until(lambda: daemon.count("in_flight_bytes") >= len(noise(1)), "an upload has begun")
+        upload = daemon.socket(head(len(noise(1)), "/predict?output=rois", "Expect: 100-continue\r\n"))
+        assert upload.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"  # it has begun
+        upload.sendall(noise(1)[:100])
         daemon.signal(signal.SIGTERM)
         daemon.wait_line("ends: finishes")
         assert ask(kept, "GET", "/readyz").body == b"draining\n"
