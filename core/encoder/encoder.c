@@ -93,6 +93,26 @@ static be_status check_layers(const be_tensor_file *file, const char *prefix, co
     return BE_OK;
 }
 
+/* So would what the settings say is not there, which the training program then does not write. */
+static be_status check_unread(const be_tensor_file *file, const char *prefix, const be_encoder_settings *settings, be_error *error)
+{
+    const char *no_norm = !settings->pre_norm ? "pre_norm is 0" : settings->enc_layers == 0 ? "enc_layers is 0" : NULL;
+    const char *no_tables = !settings->learned_position ? "position_embedding is 'sine'" : NULL;
+    const struct { const char *name, *unread; } tensors[] = {
+        {"transformer.encoder.norm.weight", no_norm}, {"transformer.encoder.norm.bias", no_norm},
+        {"row_embed.weight", no_tables}, {"col_embed.weight", no_tables},
+        {BE_ENCODER_TABLES_INSIDE "row_embed.weight", no_tables}, {BE_ENCODER_TABLES_INSIDE "col_embed.weight", no_tables},
+    };
+    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) {
+        char name[NAME_SIZE];
+        snprintf(name, sizeof name, "%s%s", prefix, tensors[i].name);
+        if (tensors[i].unread && be_tensor_file_find(file, name))
+            return be_fail(error, BE_ERROR_FORMAT, "%s: %s, but there is a tensor '%s', which nothing would read",
+                           be_tensor_file_path(file), tensors[i].unread, name);
+    }
+    return BE_OK;
+}
+
 be_status be_encoder_load(be_tensor_file *file, const char *prefix, const be_encoder_settings *settings, be_encoder **out,
                           be_error *error)
 {
@@ -101,6 +121,8 @@ be_status be_encoder_load(be_tensor_file *file, const char *prefix, const be_enc
     be_status status = be_encoder_check(settings, be_tensor_file_path(file), error);
     if (status == BE_OK)
         status = check_layers(file, prefix, settings, error);
+    if (status == BE_OK)
+        status = check_unread(file, prefix, settings, error);
     if (status != BE_OK)
         return status;
     status = kind->load(file, prefix, settings, &encoder, error);

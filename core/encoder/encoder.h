@@ -35,11 +35,14 @@ typedef struct be_encoder_settings {
 
 typedef struct be_encoder be_encoder;
 
+/* Begins the names of learned position tables in a checkpoint, behind the prefix: they are kept inside the backbone there. */
+#define BE_ENCODER_TABLES_INSIDE "backbone_model.1."
+
 /* BE_OK when such an encoder can be computed; BE_ERROR_UNSUPPORTED or BE_ERROR_FORMAT naming the setting at fault otherwise.
  * `path` begins the sentence. */
 be_status be_encoder_check(const be_encoder_settings *settings, const char *path, be_error *error);
 /* Loads the tensors prefix + "...", after be_encoder_check. BE_ERROR_FORMAT names the tensor that is missing or of the wrong
- * shape, or that is of no layer the settings know. */
+ * shape, that is of no layer the settings know, or that the settings leave unread. */
 be_status be_encoder_load(be_tensor_file *file, const char *prefix, const be_encoder_settings *settings, be_encoder **encoder,
                           be_error *error);
 void be_encoder_free(be_encoder *encoder);

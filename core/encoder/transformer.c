@@ -173,7 +173,7 @@ static size_t scratch_bytes(const be_encoder *encoder, size_t tokens)
 /* The name of a learned position table: the training program keeps it inside its backbone, a subject file beside the rest. */
 static const char *table_stem(const be_weight_walk *walk)
 {
-    static const char inside[] = "backbone_model.1.";
+    static const char inside[] = BE_ENCODER_TABLES_INSIDE;
     char name[NAME_SIZE];
     snprintf(name, sizeof name, "%s%srow_embed.weight", walk->prefix, inside);
     return be_tensor_file_find(walk->file, name) ? inside : "";

@@ -225,7 +225,7 @@ be_status be_checkpoint_supported(const be_checkpoint *it, be_class_token token,
 /* The tables of a learned position: MODEL section 3. */
 static be_status check_tables(const be_tensor_file *file, const be_encoder_settings *settings, be_error *error)
 {
-    static const char inside[] = "backbone_model.1.row_embed.weight";
+    static const char inside[] = BE_ENCODER_TABLES_INSIDE "row_embed.weight";
     if (!settings->learned_position || find(file, inside) || find(file, "row_embed.weight"))
         return BE_OK;
     return be_fail(error, BE_ERROR_FORMAT, "%s: position_embedding is 'learned', but tensor '" BE_CHECKPOINT_PREFIX "%s' is missing: the "

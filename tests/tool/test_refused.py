@@ -54,6 +54,10 @@ def without_filters(model):
     model["lh_embed.0.weight"] = np.zeros((300, 256))
 
 
+def with_encoder_norm(model):
+    model["transformer.encoder.norm.weight"], model["transformer.encoder.norm.bias"] = np.ones(96), np.zeros(96)
+
+
 def unchanged(_):
     pass
 
@@ -72,6 +76,18 @@ REFUSED = {  # checkpoint, changed arguments, changed tensors, what the sentence
                                                "enc_layers is 1, but tensor 'model.transformer.encoder.layers.1."),
     "no encoder layer but its tensors": (VARIANTS / "enc_layers2", {"enc_layers": 0}, unchanged,
                                          "enc_layers is 0, but tensor 'model.transformer.encoder.layers.0."),
+    "an encoder's norm without pre_norm": (VARIANTS / "pre_norm0", {}, with_encoder_norm,
+                                           "pre_norm is 0, but there is a tensor 'model.transformer.encoder.norm.weight'"),
+    "pre_norm 0 with encoder layers trained with it": (VARIANTS / "enc_layers2", {"pre_norm": 0}, unchanged,
+                                                       "pre_norm is 0, but there is a tensor 'model.transformer.encoder.norm.weight'"),
+    "an encoder's norm without encoder layers": (MAIN, {}, with_encoder_norm,
+                                                 "enc_layers is 0, but there is a tensor 'model.transformer.encoder.norm.weight'"),
+    "learned positions that are not asked for": (
+        VARIANTS / "pos_learned", {"position_embedding": "sine"},
+        lambda model: model.update({"backbone_model.1.row_embed.weight": np.ones((50, 48))}),
+        "position_embedding is 'sine', but there is a tensor 'model.backbone_model.1.row_embed.weight'"),
+    "the same tables beside the rest": (MAIN, {}, lambda model: model.update({"col_embed.weight": np.ones((50, 48))}),
+                                        "position_embedding is 'sine', but there is a tensor 'model.col_embed.weight'"),
     "a narrower dim_feedforward": (MAIN, {"dim_feedforward": 64}, unchanged,
                                    "dim_feedforward is 64, but tensor 'model.transformer.decoder.layers.0.linear1.weight' has 128"),
     "a wider dim_feedforward": (CUSTOM, {"dim_feedforward": 2048}, unchanged, "dim_feedforward is 2048, but tensor 'model.transformer."),

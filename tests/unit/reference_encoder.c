@@ -39,7 +39,8 @@ static void add_layers(weights *it, const be_encoder_settings *s, uint32_t *rand
         add_norm(it, random, layer, "norm2", WIDTH);
         add_norm(it, random, layer, "norm3", WIDTH);
     }
-    add_norm(it, random, "m.transformer.encoder.", "norm", WIDTH);
+    if (s->enc_layers > 0 && s->pre_norm)
+        add_norm(it, random, "m.transformer.encoder.", "norm", WIDTH);
     add_norm(it, random, "m.transformer.decoder.", "norm", WIDTH);
 }
 
