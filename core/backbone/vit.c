@@ -200,7 +200,7 @@ void vit_finish(vit_run *self, size_t block, size_t first, size_t count)
         .scale = 1.0f / sqrtf((float)head_width), .precision = model->precision,
     };
     block_job job = {self, &model->blocks[block], first, count};
-    be_attention_run(self->team, &attention);
+    be_attention_run(self->team, BE_STAGE_ATTEND, &attention);
     be_team_run(self->team, BE_STAGE_FEED_FORWARD, be_team_panels(self->team, count), finish_panel, &job);
 }
 

@@ -87,14 +87,14 @@ static size_t slices_of(const be_team *team, size_t heads, size_t blocks)
     return slices < blocks ? slices : blocks;
 }
 
-void be_attention_run(const be_team *team, const be_attention *attention)
+void be_attention_run(const be_team *team, be_stage stage, const be_attention *attention)
 {
     job self = {.team = team, .attention = attention};
     if (attention->queries == 0)
         return;
     self.blocks = (attention->queries + BLOCK_ROWS - 1) / BLOCK_ROWS;
     self.slices = slices_of(team, attention->heads, self.blocks);
-    be_team_run(team, BE_STAGE_ATTEND, self.slices * attention->heads, attend_slice, &self);
+    be_team_run(team, stage, self.slices * attention->heads, attend_slice, &self);
 }
 
 size_t be_attention_room(be_precision precision, size_t tokens, size_t head_width)

@@ -18,8 +18,8 @@ typedef struct be_attention {
     be_precision precision;    /* of both products */
 } be_attention;
 
-/* Computes it on the team. Each worker's scratch holds be_attention_room floats. */
-void be_attention_run(const be_team *team, const be_attention *attention);
+/* Computes it on the team as part of a stage. Each worker's scratch holds be_attention_room floats. */
+void be_attention_run(const be_team *team, be_stage stage, const be_attention *attention);
 size_t be_attention_room(be_precision precision, size_t tokens, size_t head_width);
 
 #endif

@@ -138,7 +138,7 @@ void self_attention_run(const self_attention *self, const be_team *team, const b
     for (size_t l = 0; l < self->n_layers; l++) {
         it.layer = &self->layers[l];
         be_team_run(team, BE_STAGE_ENCODE, panels, project_panel, &it);
-        be_attention_run(team, &attention);
+        be_attention_run(team, BE_STAGE_ENCODE, &attention);
         be_team_run(team, BE_STAGE_ENCODE, panels, finish_panel, &it);
     }
     if (self->n_layers > 0 && self->pre_norm)

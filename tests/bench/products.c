@@ -98,7 +98,7 @@ static double time_attention(bench *it, be_precision precision)
         .head_width = HEAD_WIDTH, .scale = 0.125f, .precision = precision,
     };
     double start = be_clock();
-    be_attention_run(&team, &attention);
+    be_attention_run(&team, BE_STAGE_ATTEND, &attention);
     return be_clock() - start;
 }
 

@@ -42,7 +42,7 @@ static void attend(const be_isa *isa, be_precision precision, const attention_si
         .queries = size->queries, .tokens = size->tokens, .heads = size->heads, .head_width = size->head_width,
         .scale = 1 / sqrtf((float)size->head_width), .precision = precision,
     };
-    be_attention_run(&team, &attention);
+    be_attention_run(&team, BE_STAGE_ATTEND, &attention);
     be_pool_destroy(team.pool);
     for (size_t i = 0; i < MOST_THREADS; i++) {
         assert_false(scratch[i].overflowed);

@@ -97,7 +97,8 @@ static void check_encoder(const char *what, const be_encoder *encoder, const ref
     be_arena arena = make_arena(be_encoder_arena_bytes(encoder, TOKENS));
     be_arena of_worker = make_arena(be_encoder_scratch_bytes(encoder, TOKENS));
     size_t heads = be_encoder_get_info(encoder)->heads;
-    be_team team = {.scratch = &of_worker};
+    double stages[BE_STAGES] = {0};
+    be_team team = {.scratch = &of_worker, .stages = stages};
     be_encoding encoding;
     be_error error;
     assert_int_equal(be_encoder_grid_floats(encoder, ROWS, COLUMNS), (ROWS + COLUMNS) * WIDTH / 2);
@@ -113,6 +114,8 @@ static void check_encoder(const char *what, const be_encoder *encoder, const ref
         check_answer(what, heads, &found, expected, precision);
         check_some(&encoding, heads, &found);
     }
+    for (int stage = 0; stage < BE_STAGES; stage++)
+        assert_true(stage == BE_STAGE_ENCODE ? stages[stage] > 0 : stages[stage] <= 0); /* attention among tokens too */
     assert_error(be_encode_begin(encoder, &team, &arena, features, 9 * ROWS, 9 * COLUMNS, constants, &encoding, &error),
                  BE_ERROR_LIMIT, &error, "tokens"); /* more than the arena was made for */
     be_arena_destroy(&arena), be_arena_destroy(&of_worker);
