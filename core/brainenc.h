@@ -68,6 +68,9 @@ size_t be_model_taps(const be_model *model);
 be_status be_model_check_image(const be_model *model, size_t subject, size_t width, size_t height, be_error *error);
 /* The token grid of an image, after fitting. */
 void be_model_grid(const be_model *model, const be_image *image, size_t *rows, size_t *columns);
+/* The matrix products of a prediction of all subjects' vertices for such an image, which they all take. Readouts are no products of
+ * matrices: each vertex has a sum of its own. */
+void be_model_list_products(const be_model *model, const be_image *image, const be_product_list *list);
 
 /* --- session -------------------------------------------------------------------------------------- */
 

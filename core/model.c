@@ -415,6 +415,17 @@ void be_model_grid(const be_model *model, const be_image *image, size_t *rows, s
     be_backbone_grid(model->backbone, image->width, image->height, rows, columns);
 }
 
+void be_model_list_products(const be_model *model, const be_image *image, const be_product_list *list)
+{
+    size_t rows, columns;
+    be_model_grid(model, image, &rows, &columns);
+    be_backbone_list_products(model->backbone, image->width, image->height, list);
+    for (size_t s = 0; s < model->n_subjects; s++) {
+        for (size_t m = 0; m < be_subject_get_info(model->subjects[s])->members; m++)
+            be_encoder_list_products(be_subject_encoder(model->subjects[s], m), rows, columns, list);
+    }
+}
+
 const be_backbone *be_model_get_backbone(const be_model *model)
 {
     return model->backbone;

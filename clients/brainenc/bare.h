@@ -6,15 +6,14 @@
 
 typedef struct bare bare;
 
-/* Makes operands of random numbers for the products of one image of `rows` x `columns` tokens: patch embedding, the blocks
- * with their attention, the features of the deepest layer that is read, and every subject's encoder. The readout, which is bound
- * by memory, is no matrix product and is left out. */
-be_status bare_create(const be_model *model, size_t rows, size_t columns, size_t threads, bare **bare, be_error *error);
+/* Makes operands of random numbers for the products of one such image: be_model_list_products. The readout, which is bound by memory,
+ * is no matrix product and is left out. */
+be_status bare_create(const be_model *model, const be_image *image, size_t threads, bare **bare, be_error *error);
 void bare_free(bare *bare);
 /* Floating-point operations of one image's products. */
 double bare_operations(const bare *bare);
-/* Of them those of a stage. */
-double bare_stage_operations(const bare *bare, be_stage stage);
+/* Of them those of a stage that a prediction computes in this precision. */
+double bare_stage_operations(const bare *bare, be_stage stage, be_precision precision);
 /* Seconds for one image's products on all threads, each product cut evenly among them. */
 double bare_together(bare *bare);
 /* Seconds an image for `images` images' products, each image by one thread. */

@@ -254,8 +254,8 @@ static be_status run(job *self, be_error *error)
     if (status == BE_OK)
         status = open_rival(self, error);
     if (status == BE_OK)
-        status = bare_create(self->engine.model, self->picture.about.rows, self->picture.about.columns,
-                             be_session_threads(self->engine.session), &self->bare, error);
+        status = bare_create(self->engine.model, &self->picture.input, be_session_threads(self->engine.session), &self->bare,
+                             error);
     if (status == BE_OK)
         status = measure_round(self, false, error);
     for (size_t round = 0; round < self->results.rounds && status == BE_OK; round++) {

@@ -25,19 +25,19 @@ static double milliseconds(const samples *of)
     return 1e3 * bench_median(of);
 }
 
-/* Bytes of weights that the model holds, near enough: the backbone's and each member's of each subject. Vectors and tables are
- * float32 in any precision. */
+/* Bytes of weights that the model holds: the backbone's, near enough, for vectors and tables are float32 in any precision, and each
+ * member's of each subject. */
 static double weight_bytes(const be_model *model)
 {
-    size_t number = be_model_precision(model) == BE_PRECISION_BF16 ? sizeof(uint16_t) : sizeof(float); /* bf16x3 holds two halves */
-    double bytes = (double)number * (double)be_model_backbone(model)->parameters;
+    const be_backbone_info *backbone = be_model_backbone(model);
+    size_t number = backbone->precision == BE_PRECISION_BF16 ? sizeof(uint16_t) : sizeof(float); /* bf16x3 holds two halves */
+    double bytes = (double)number * (double)backbone->parameters;
     for (size_t s = 0; s < be_model_subjects(model); s++) {
         const be_subject *subject = be_model_subject(model, s);
         const be_subject_info *info = be_subject_get_info(subject);
         for (size_t m = 0; m < info->members; m++) {
-            size_t width = info->channels, hidden = be_encoder_get_info(be_subject_encoder(subject, m))->hidden;
-            size_t matrices = 3 * width * width + 2 * width * hidden, tables = info->queries * width;
-            bytes += (double)(matrices * number + tables * sizeof(float) + be_readout_bytes(be_subject_readout(subject, m)));
+            size_t encoder = be_encoder_get_info(be_subject_encoder(subject, m))->weight_bytes;
+            bytes += (double)(encoder + be_readout_bytes(be_subject_readout(subject, m)));
         }
     }
     return bytes;
@@ -69,19 +69,16 @@ typedef struct row {
 
 enum { ROW_LOAD, ROW_DECODE, ROW_STAGES, ROW_ANSWER = ROW_STAGES + BE_STAGES, ROW_WHOLE, ROW_STREAM, ROWS };
 
-/* Patches are embedded in f32 whatever the precision; in bf16x3 a product is three. */
-static double stage_peak(const bench_results *it, be_stage stage)
-{
-    if (stage == BE_STAGE_EMBED)
-        return it->peaks.float32;
-    return be_model_precision(it->model) == BE_PRECISION_BF16X3 ? it->peaks.precise / 3 : it->peaks.precise;
-}
-
+/* Some products are in f32 whatever the model's precision; in bf16x3 a product is three. */
 static row stage_row(const bench_results *it, be_stage stage)
 {
-    row line = {.name = be_stage_name(stage), .seconds = bench_median(&it->stages[stage]),
-                .operations = bare_stage_operations(it->bare, stage), .bytes = stage == BE_STAGE_READ_OUT ? readout_bytes(it->model) : 0};
-    line.least = line.operations / stage_peak(it, stage) + line.bytes / it->peaks.reading;
+    be_precision precision = be_model_precision(it->model);
+    double precise = precision == BE_PRECISION_F32 ? 0 : bare_stage_operations(it->bare, stage, precision);
+    double float32 = bare_stage_operations(it->bare, stage, BE_PRECISION_F32);
+    row line = {.name = be_stage_name(stage), .seconds = bench_median(&it->stages[stage]), .operations = float32 + precise,
+                .bytes = stage == BE_STAGE_READ_OUT ? readout_bytes(it->model) : 0};
+    line.least = float32 / it->peaks.float32 + (precision == BE_PRECISION_BF16X3 ? 3 : 1) * precise / it->peaks.precise +
+                 line.bytes / it->peaks.reading;
     return line;
 }
 

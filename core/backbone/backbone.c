@@ -211,3 +211,8 @@ be_status be_backbone_run(const be_backbone *backbone, const be_team *team, be_a
 {
     return backbone->kind->run(backbone, team, arena, image, constants, features, error);
 }
+
+void be_backbone_list_products(const be_backbone *backbone, size_t width, size_t height, const be_product_list *list)
+{
+    backbone->kind->list_products(backbone, width, height, list);
+}

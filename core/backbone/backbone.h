@@ -12,6 +12,7 @@
 #include <stddef.h>
 
 #include "core/base/error.h"
+#include "core/compute/products.h"
 #include "core/compute/team.h"
 #include "core/image/image.h"
 
@@ -111,5 +112,7 @@ size_t be_backbone_scratch_bytes(const be_backbone *backbone, size_t tokens);
  * buffers of this image; what it held is lost. BE_ERROR_ARGUMENT when the image is not of the one size a backbone takes. */
 be_status be_backbone_run(const be_backbone *backbone, const be_team *team, be_arena *arena, const be_image *image,
                           const float *constants, float *const *features, be_error *error);
+/* Its matrix products for an image of width x height pixels. */
+void be_backbone_list_products(const be_backbone *backbone, size_t width, size_t height, const be_product_list *list);
 
 #endif

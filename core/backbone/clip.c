@@ -121,4 +121,5 @@ const be_backbone_kind be_backbone_clip = {
     .arena_bytes = arena_bytes,
     .scratch_bytes = scratch_bytes,
     .run = run,
+    .list_products = vit_list_products,
 };

@@ -103,4 +103,5 @@ const be_backbone_kind be_backbone_dinov2 = {
     .arena_bytes = arena_bytes,
     .scratch_bytes = scratch_bytes,
     .run = run,
+    .list_products = vit_list_products,
 };

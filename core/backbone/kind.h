@@ -33,6 +33,7 @@ typedef struct be_backbone_kind {
     size_t (*scratch_bytes)(const be_backbone *backbone, size_t tokens);
     be_status (*run)(const be_backbone *backbone, const be_team *team, be_arena *arena, const be_image *image,
                      const float *constants, float *const *features, be_error *error);
+    void (*list_products)(const be_backbone *backbone, size_t width, size_t height, const be_product_list *list);
 } be_backbone_kind;
 
 struct be_backbone {

@@ -165,6 +165,31 @@ static be_status resnet_run(const be_backbone *backbone, const be_team *team, be
     return status;
 }
 
+/* A convolution's products; the map then has the sides of its result. */
+static void list_convolution(const be_convolution *convolution, be_stage stage, resnet_map *map, const be_product_list *list)
+{
+    be_convolution_list_products(convolution, stage, map->rows, map->columns, list);
+    map->rows = be_convolution_size(convolution, map->rows);
+    map->columns = be_convolution_size(convolution, map->columns);
+}
+
+/* As resnet_run_blocks computes them. */
+static void resnet_list_products(const be_backbone *backbone, size_t width, size_t height, const be_product_list *list)
+{
+    const resnet *model = (const resnet *)backbone;
+    resnet_map map = {.rows = height, .columns = width};
+    list_convolution(&model->stem, BE_STAGE_EMBED, &map, list);
+    map = (resnet_map){.rows = (map.rows + 1) / 2, .columns = (map.columns + 1) / 2}; /* be_max_pool */
+    for (size_t b = 0; b < model->n_blocks; b++) {
+        const resnet_block *block = &model->blocks[b];
+        resnet_map beside = map;
+        if (block->shortcut.kernel != 0)
+            list_convolution(&block->shortcut, BE_STAGE_FEED_FORWARD, &beside, list);
+        for (size_t s = 0; s < block->n_steps; s++)
+            list_convolution(&block->steps[s], BE_STAGE_FEED_FORWARD, &map, list);
+    }
+}
+
 /* --- the kind ------------------------------------------------------------------------------------- */
 
 static bool resnet_offers(be_features features)
@@ -183,4 +208,5 @@ const be_backbone_kind be_backbone_resnet = {
     .arena_bytes = resnet_arena_bytes,
     .scratch_bytes = resnet_scratch_bytes,
     .run = resnet_run,
+    .list_products = resnet_list_products,
 };

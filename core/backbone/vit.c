@@ -313,6 +313,36 @@ be_status vit_run_image(const vit *model, const be_team *team, be_arena *arena, 
     return BE_OK;
 }
 
+static void list_block(const vit_run *self, size_t rows, const be_product_list *list)
+{
+    const vit *model = self->model;
+    size_t width = model->width, hidden = model->hidden;
+    be_list_linear(list, BE_STAGE_PROJECT, model->precision, self->tokens, 3 * width, width);
+    be_list_attention(list, BE_STAGE_ATTEND, model->precision, rows, self->tokens, width / model->heads, model->heads);
+    be_list_linear(list, BE_STAGE_FEED_FORWARD, model->precision, rows, width, width);
+    be_list_linear(list, BE_STAGE_FEED_FORWARD, model->precision, rows, widened(model), width);
+    be_list_linear(list, BE_STAGE_FEED_FORWARD, model->precision, rows, width, hidden);
+}
+
+/* As vit_run_image computes them. */
+void vit_list_products(const be_backbone *backbone, size_t width, size_t height, const be_product_list *list)
+{
+    const vit *model = (const vit *)backbone;
+    size_t rows, first;
+    vit_run self = {.model = model};
+    be_backbone_grid(backbone, width, height, &rows, &self.columns);
+    self.cells = rows * self.columns, self.tokens = model->leading + self.cells;
+    be_list_linear(list, BE_STAGE_EMBED, BE_PRECISION_F32, self.cells, model->width, COLOURS * model->patch * model->patch);
+    for (size_t block = 0; block < model->n_blocks; block++)
+        list_block(&self, block + 1 == model->n_blocks ? last_rows(&self, &first) : self.tokens, list);
+    for (size_t tap = 0; tap < model->n_taps; tap++) {
+        bool queries = vit_reads_queries(model->taps[tap].features);
+        if (queries ? model->taps[tap].blocks == model->n_blocks : model->projects)
+            be_list_linear(list, BE_STAGE_FEATURES, model->precision, tap_rows(&self, model->taps[tap].features, &first),
+                           queries ? model->width : model->channels, model->width);
+    }
+}
+
 /* --- sizes ---------------------------------------------------------------------------------------- */
 
 size_t vit_arena_bytes(const vit *model, size_t cells)

@@ -85,6 +85,9 @@ void vit_project(vit_run *self, size_t block);
 /* The rest of that block, for `count` tokens from `first` on: the other rows of x are lost. */
 void vit_finish(vit_run *self, size_t block, size_t first, size_t count);
 
+/* be_backbone_list_products of such a backbone. */
+void vit_list_products(const be_backbone *backbone, size_t width, size_t height, const be_product_list *list);
+
 /* The floats of arena and scratch for an image of `cells` grid cells: see kind.h. */
 size_t vit_arena_bytes(const vit *model, size_t cells);
 size_t vit_scratch_bytes(const vit *model, size_t cells);

@@ -296,18 +296,35 @@ static void transform(void *context, size_t task, size_t worker)
 
 /* --- running -------------------------------------------------------------------------------------- */
 
+static void count_units(job *self)
+{
+    const be_convolution *convolution = self->convolution;
+    bool winograd = is_winograd(convolution);
+    self->out_rows = be_convolution_size(convolution, self->rows);
+    self->out_columns = be_convolution_size(convolution, self->columns);
+    self->unit_columns = winograd ? count_tiles(self->columns, convolution->dilation) : self->out_columns;
+    self->units = self->unit_columns * (winograd ? count_tiles(self->rows, convolution->dilation) : self->out_rows);
+}
+
 void be_convolution_run(const be_team *team, be_stage stage, const be_convolution *convolution, const float *in, size_t rows,
                         size_t columns, float *out, be_convolution_finish finish)
 {
     job self = {.team = team, .convolution = convolution, .in = in, .rows = rows, .columns = columns, .out = out,
                 .finish = finish};
-    self.out_rows = be_convolution_size(convolution, rows);
-    self.out_columns = be_convolution_size(convolution, columns);
     bool winograd = is_winograd(convolution);
-    self.unit_columns = winograd ? count_tiles(columns, convolution->dilation) : self.out_columns;
-    self.units = self.unit_columns * (winograd ? count_tiles(rows, convolution->dilation) : self.out_rows);
+    count_units(&self);
     count_tasks(&self, winograd ? PANEL_TILES : BE_PANEL_ROWS);
     be_team_run(team, stage, self.panels * self.pieces, winograd ? transform : multiply, &self);
+}
+
+void be_convolution_list_products(const be_convolution *convolution, be_stage stage, size_t rows, size_t columns,
+                                  const be_product_list *list)
+{
+    job self = {.convolution = convolution, .rows = rows, .columns = columns};
+    count_units(&self);
+    list->add(list->context, &(be_product){.stage = stage, .rows = self.units, .columns = convolution->out,
+                                           .inner = inner_of(convolution), .count = count_products(convolution),
+                                           .shared = count_products(convolution) == 1, .transposed = true});
 }
 
 size_t be_convolution_scratch(const be_convolution *self)

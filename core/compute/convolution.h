@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "core/compute/products.h"
 #include "core/compute/team.h"
 
 typedef struct be_convolution {
@@ -40,6 +41,9 @@ typedef enum be_convolution_finish {
 void be_convolution_run(const be_team *team, be_stage stage, const be_convolution *convolution, const float *in, size_t rows,
                         size_t columns, float *out, be_convolution_finish finish);
 size_t be_convolution_scratch(const be_convolution *convolution);
+/* The products it takes of a map [rows][columns]: Winograd's are fewer multiplications than the convolution as it is written. */
+void be_convolution_list_products(const be_convolution *convolution, be_stage stage, size_t rows, size_t columns,
+                                  const be_product_list *list);
 
 /* The largest of each 3x3 window, stride 2, padding 1: out [(rows + 1) / 2][(columns + 1) / 2][channels]. The padding never
  * wins; NaN always does. */

@@ -54,6 +54,11 @@ static void queries(const be_encoding *encoding, const be_encoder_wish *wish)
     decoder_run(&model_of(encoding->encoder)->decoder, encoding->team, encoding->memory, encoding->tokens, wish);
 }
 
+static void list_products(const be_encoder *encoder, size_t rows, size_t columns, const be_product_list *list)
+{
+    decoder_list_products(&model_of(encoder)->decoder, encoder->settings.queries, rows * columns, list);
+}
+
 static size_t grid_floats(const be_encoder *encoder, size_t rows, size_t columns)
 {
     return (rows + columns) * (encoder->settings.width / 2);
@@ -126,6 +131,7 @@ static be_status load(be_tensor_file *file, const char *prefix, const be_encoder
         unload(&model->base);
         return status;
     }
+    model->base.info.weight_bytes = model->weights.size;
     *out = &model->base;
     return BE_OK;
 }
@@ -133,4 +139,5 @@ static be_status load(be_tensor_file *file, const char *prefix, const be_encoder
 const be_encoder_kind be_encoder_custom_transformer = {
     .name = "custom_transformer", .check = check, .load = load, .unload = unload, .grid_floats = grid_floats,
     .prepare_grid = prepare_grid, .arena_bytes = arena_bytes, .scratch_bytes = scratch_bytes, .begin = begin, .queries = queries,
+    .list_products = list_products,
 };

@@ -306,3 +306,25 @@ void decoder_run(const decoder *self, const be_team *team, float *projected, siz
     job it = {self, team, projected, tokens, wish};
     be_team_run(team, BE_STAGE_ENCODE, count_panels(wish->count), run_panel, &it);
 }
+
+static void list_layer(const decoder *self, const decoder_layer *layer, size_t queries, size_t tokens, const be_product_list *list)
+{
+    size_t width = self->width;
+    if (layer != self->layers) /* the first one's queries are constants */
+        be_list_linear(list, BE_STAGE_ENCODE, self->precision, queries, width, width);
+    be_list_attention(list, BE_STAGE_ENCODE, self->precision, queries, tokens, width / self->heads, self->heads);
+    be_list_linear(list, BE_STAGE_ENCODE, self->precision, queries, width, width);
+    be_list_linear(list, BE_STAGE_ENCODE, self->precision, queries, self->hidden, width);
+    be_list_linear(list, BE_STAGE_ENCODE, self->precision, queries, width, self->hidden);
+}
+
+void decoder_list_products(const decoder *self, size_t queries, size_t tokens, const be_product_list *list)
+{
+    for (size_t l = 0; l < self->n_layers; l++) {
+        be_list_linear(list, BE_STAGE_ENCODE, self->precision, tokens, self->width, self->width); /* keys */
+        if (self->layers[l].values_bias)
+            be_list_linear(list, BE_STAGE_ENCODE, self->precision, tokens, self->width, self->width);
+    }
+    for (size_t l = 0; l < self->n_layers; l++)
+        list_layer(self, &self->layers[l], queries, tokens, list);
+}

@@ -54,4 +54,7 @@ size_t decoder_scratch_bytes(const decoder *self, size_t queries, size_t tokens)
 /* Runs the wish. `projected` is what decoder_project_memory made. */
 void decoder_run(const decoder *self, const be_team *team, float *projected, size_t tokens, const be_encoder_wish *wish);
 
+/* The products of decoder_project_memory, and of decoder_run for the output tokens of all queries. */
+void decoder_list_products(const decoder *self, size_t queries, size_t tokens, const be_product_list *list);
+
 #endif

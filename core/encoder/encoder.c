@@ -190,3 +190,8 @@ void be_encode_queries(const be_encoding *encoding, const be_encoder_wish *wish)
 {
     encoding->encoder->kind->queries(encoding, wish);
 }
+
+void be_encoder_list_products(const be_encoder *encoder, size_t rows, size_t columns, const be_product_list *list)
+{
+    encoder->kind->list_products(encoder, rows, columns, list);
+}

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "core/base/error.h"
+#include "core/compute/products.h"
 #include "core/compute/team.h"
 #include "core/files/tensor_file.h"
 
@@ -54,6 +55,7 @@ typedef struct be_encoder_info {
     size_t heads;      /* of its attention maps: 1 for spatial_feature, 0 for linear, which has no maps */
     size_t hidden;     /* of the feed-forward part; 0: there is none */
     size_t encoder_hidden; /* the same of the layers before the decoder; 0: there are none */
+    size_t weight_bytes; /* of memory; without a readout's */
     bool dynamic;      /* the maps depend on the image */
     size_t side;       /* the grid it is bound to is side x side; 0: it takes others */
     char unverified[96];  /* "" or what no golden case covers */
@@ -102,6 +104,9 @@ typedef struct be_encoder_wish {
 
 /* Computes the output tokens of some queries. A query's numbers are the same bits whichever others are asked for with it. */
 void be_encode_queries(const be_encoding *encoding, const be_encoder_wish *wish);
+
+/* The matrix products of the output tokens of all its queries, for an image of such a grid. */
+void be_encoder_list_products(const be_encoder *encoder, size_t rows, size_t columns, const be_product_list *list);
 
 /* --- readout -------------------------------------------------------------------------------------- */
 

@@ -21,6 +21,7 @@ typedef struct be_encoder_kind {
     /* Lays out encoding->memory in the arena, which is empty, and fills it. */
     be_status (*begin)(be_encoding *encoding, be_arena *arena, const float *constants, be_error *error);
     void (*queries)(const be_encoding *encoding, const be_encoder_wish *wish);
+    void (*list_products)(const be_encoder *encoder, size_t rows, size_t columns, const be_product_list *list);
 } be_encoder_kind;
 
 struct be_encoder {

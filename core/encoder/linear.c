@@ -72,6 +72,13 @@ static void queries(const be_encoding *encoding, const be_encoder_wish *wish)
         wish->take(wish->context, encoding->team, 0, 1, encoding->memory ? encoding->memory : encoding->features);
 }
 
+static void list_products(const be_encoder *encoder, size_t rows, size_t columns, const be_product_list *list)
+{
+    const linear *model = model_of(encoder);
+    if (model->out_side > 0)
+        be_convolution_list_products(&model->filters, BE_STAGE_ENCODE, rows, columns, list);
+}
+
 static size_t arena_bytes(const be_encoder *encoder, size_t tokens)
 {
     be_arena counting = {0};
@@ -135,6 +142,7 @@ static be_status load_filters(linear *model, be_tensor_file *file, const char *p
     be_status status = be_allocate_aligned(&weights, arranged + FILTERS, sizeof(float), "the filters of an encoder", error);
     if (status != BE_OK)
         return status;
+    model->base.info.weight_bytes = (arranged + FILTERS) * sizeof(float);
     filters->weight = weights;
     filters->bias = filters->weight + arranged;
     status = be_allocate(&memory, floats, sizeof(float), "the filters of an encoder", error);
@@ -185,5 +193,5 @@ static be_status load(be_tensor_file *file, const char *prefix, const be_encoder
 
 const be_encoder_kind be_encoder_linear = {
     .name = "linear", .check = check, .load = load, .unload = unload, .check_grid = check_grid, .arena_bytes = arena_bytes,
-    .scratch_bytes = scratch_bytes, .begin = begin, .queries = queries,
+    .scratch_bytes = scratch_bytes, .begin = begin, .queries = queries, .list_products = list_products,
 };

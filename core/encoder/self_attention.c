@@ -144,3 +144,16 @@ void self_attention_run(const self_attention *self, const be_team *team, const b
     if (self->n_layers > 0 && self->pre_norm)
         be_team_run(team, BE_STAGE_ENCODE, panels, norm_panel, &it);
 }
+
+void self_attention_list_products(const self_attention *self, size_t tokens, const be_product_list *list)
+{
+    size_t width = self->width;
+    for (size_t l = 0; l < self->n_layers; l++) {
+        be_list_linear(list, BE_STAGE_ENCODE, self->precision, tokens, 2 * width, width);
+        be_list_linear(list, BE_STAGE_ENCODE, self->precision, tokens, width, width);
+        be_list_attention(list, BE_STAGE_ENCODE, self->precision, tokens, tokens, width / self->heads, self->heads);
+        be_list_linear(list, BE_STAGE_ENCODE, self->precision, tokens, width, width);
+        be_list_linear(list, BE_STAGE_ENCODE, self->precision, tokens, self->hidden, width);
+        be_list_linear(list, BE_STAGE_ENCODE, self->precision, tokens, width, self->hidden);
+    }
+}

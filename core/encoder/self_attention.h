@@ -7,6 +7,7 @@
 #define BRAINENC_ENCODER_SELF_ATTENTION_H
 
 #include "core/compute/matrix.h"
+#include "core/compute/products.h"
 #include "core/compute/team.h"
 #include "core/encoder/position.h"
 
@@ -34,5 +35,7 @@ size_t self_attention_scratch_bytes(const self_attention *self, size_t tokens);
 /* state [T][D] in place; buffers [self_attention_floats]. */
 void self_attention_run(const self_attention *self, const be_team *team, const be_positions *positions, float *state,
                         float *buffers);
+/* Its products for T tokens. */
+void self_attention_list_products(const self_attention *self, size_t tokens, const be_product_list *list);
 
 #endif

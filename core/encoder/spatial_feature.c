@@ -111,6 +111,12 @@ static void queries(const be_encoding *encoding, const be_encoder_wish *wish)
     be_team_run(encoding->team, BE_STAGE_ENCODE, be_query_panels(wish->count), run_panel, &it);
 }
 
+static void list_products(const be_encoder *encoder, size_t rows, size_t columns, const be_product_list *list)
+{
+    list->add(list->context, &(be_product){.stage = BE_STAGE_ENCODE, .rows = encoder->settings.queries, .inner = rows * columns,
+                                           .columns = encoder->settings.channels, .count = 1, .shared = true});
+}
+
 static size_t packed_floats(const be_encoder *encoder)
 {
     size_t bytes = 0;
@@ -198,7 +204,7 @@ static be_status load(be_tensor_file *file, const char *prefix, const be_encoder
         return status;
     spatial *model = memory;
     model->base.info = (be_encoder_info){.queries = settings->queries, .width = settings->channels, .heads = 1,
-                                         .side = square_root(cells)};
+                                         .weight_bytes = settings->queries * cells * sizeof(float), .side = square_root(cells)};
     model->cells = cells;
     status = be_allocate_aligned(&maps, settings->queries * cells, sizeof(float), "the maps of an encoder", error);
     if (status == BE_OK) {
@@ -217,5 +223,5 @@ static be_status load(be_tensor_file *file, const char *prefix, const be_encoder
 
 const be_encoder_kind be_encoder_spatial_feature = {
     .name = "spatial_feature", .check = check, .load = load, .unload = unload, .check_grid = check_grid, .arena_bytes = arena_bytes,
-    .scratch_bytes = scratch_bytes, .begin = begin, .queries = queries,
+    .scratch_bytes = scratch_bytes, .begin = begin, .queries = queries, .list_products = list_products,
 };

@@ -129,6 +129,17 @@ static void queries(const be_encoding *encoding, const be_encoder_wish *wish)
     decoder_run(&model_of(encoding->encoder)->decoder, encoding->team, encoding->memory, encoding->tokens, wish);
 }
 
+static void list_products(const be_encoder *encoder, size_t rows, size_t columns, const be_product_list *list)
+{
+    const transformer *model = model_of(encoder);
+    const be_encoder_settings *settings = &encoder->settings;
+    size_t tokens = rows * columns;
+    if (settings->input_projection)
+        be_list_linear(list, BE_STAGE_ENCODE, settings->precision, tokens, settings->width, settings->channels);
+    self_attention_list_products(&model->encoder, tokens, list);
+    decoder_list_products(&model->decoder, settings->queries, tokens, list);
+}
+
 /* --- sizes ---------------------------------------------------------------------------------------- */
 
 static size_t grid_floats(const be_encoder *encoder, size_t rows, size_t columns)
@@ -319,7 +330,8 @@ static void describe(transformer *model)
     const be_encoder_settings *settings = &model->base.settings;
     be_encoder_info *info = &model->base.info;
     *info = (be_encoder_info){.queries = settings->queries, .width = settings->width, .heads = settings->heads,
-                              .hidden = model->decoder.hidden, .encoder_hidden = model->encoder.hidden, .dynamic = true};
+                              .hidden = model->decoder.hidden, .encoder_hidden = model->encoder.hidden, .weight_bytes = model->weights.size,
+                              .dynamic = true};
     if (settings->heads != GOLDEN_HEADS)
         snprintf(info->unverified, sizeof info->unverified, "no golden case covers nheads %zu", settings->heads);
     else if (settings->enc_layers > 0 && !settings->pre_norm)
@@ -356,4 +368,5 @@ static be_status load(be_tensor_file *file, const char *prefix, const be_encoder
 const be_encoder_kind be_encoder_transformer = {
     .name = "transformer", .check = check, .load = load, .unload = unload, .check_grid = check_grid, .grid_floats = grid_floats,
     .prepare_grid = prepare_grid, .arena_bytes = arena_bytes, .scratch_bytes = scratch_bytes, .begin = begin, .queries = queries,
+    .list_products = list_products,
 };

@@ -7,7 +7,7 @@ import signal
 import numpy as np
 import pytest
 
-from support import CASE, DATA, GOLDEN, MISSING, PARTIAL, PICTURES, SYSTEM, USAGE, read_safetensors, write_pictures
+from support import CASE, DATA, GOLDEN, MISSING, PARTIAL, PICTURES, SYSTEM, USAGE, write_pictures
 
 A = PICTURES / "a_425.png"
 COMMANDS = ["predict", "attention", "import", "inspect", "demo", "bench"]
@@ -256,80 +256,3 @@ def test_a_full_disk_behind_standard_output_is_an_error(tool, demo, demo_model, 
     }.get(command, command.split())
     with open("/dev/full", "wb") as full:
         assert "standard output" in tool.refuses(SYSTEM, *arguments, stdout=full)
-
-
-# --- bench --------------------------------------------------------------------------------------
-
-
-def test_bench_measures_a_demo(tool, demo):
-    text = tool.run("bench", "--demo", demo, "--rounds", "1").out.decode()
-    assert "bare products" in text and "ratio" in text
-    answer = tool.run("bench", "--demo", demo, "--rounds", "2", "--json", "--threads", "1", "--against", demo).json()
-    assert answer["one"]["against_ratio"] == pytest.approx(answer["one"]["whole_ms"] / answer["one"]["against_ms"], rel=0.01)
-    assert (answer["threads"], answer["rounds"], answer["grid"]) == (1, 2, [31, 31])
-    for part in (answer["one"], answer["stream"]):
-        assert part["bare_ms"] > 0 and part["ratio"] > 0
-
-
-STAGES = ["embed", "project", "attend", "feed_forward", "features", "encode", "read_out"]
-
-
-@pytest.mark.parametrize("precision", ["f32", "bf16", "bf16x3"])
-def test_bench_compares_each_stage_with_the_peak(tool, demo, precision):
-    answer = tool.run("bench", "--demo", demo, "--rounds", "1", "--json", "--threads", "1", "--precision", precision).json()
-    rows, peak = {row["name"]: row for row in answer["rows"]}, answer["peak"]
-    assert list(rows) == ["load", "decode", *STAGES, "answer", "whole", "stream"]
-    assert peak["reading_gb_s"] > 0 and (precision != "f32" or peak["f32"] == peak["precision"])
-    assert sum(rows[name].get("gflop", 0) for name in STAGES) == pytest.approx(answer["gflop"], abs=0.002)
-    assert rows["whole"]["gflop"] == rows["stream"]["gflop"] == pytest.approx(answer["gflop"], abs=0.001)
-    for name, row in rows.items():
-        seconds = 1e-3 * row["ms"]
-        assert seconds > 0
-        if "gflop" in row:
-            assert row["gflop_s"] == pytest.approx(row["gflop"] / seconds, rel=0.02, abs=0.02)
-        if "bytes" in row:
-            assert row["gb_s"] == pytest.approx(1e-9 * row["bytes"] / seconds, rel=0.02, abs=0.002)
-        assert ("peak_percent" in row) == (name not in ("decode", "answer"))
-    of_a_product = peak["precision"]["gflop_s"] / (3 if precision == "bf16x3" else 1)
-    for name in STAGES[:-1]:
-        most = peak["f32"]["gflop_s"] if name == "embed" else of_a_product  # patches are embedded in f32
-        assert rows[name]["peak_percent"] == pytest.approx(100 * rows[name]["gflop_s"] / most, rel=0.03, abs=0.05)
-    readout = 2100 * (128 + 1) * 4  # 1,000 + 1,100 vertices, each with 128 weights and a bias
-    assert rows["read_out"]["bytes"] == pytest.approx(readout, rel=0.02)
-    assert rows["read_out"]["peak_percent"] == pytest.approx(100 * rows["read_out"]["gb_s"] / peak["reading_gb_s"], rel=0.05)
-    assert rows["answer"]["bytes"] > 2 * 2100  # a number and a comma a vertex
-
-
-
-def operations(cells, subjects):
-    """Of one image's matrix products with the golden backbone: width 96, 4 blocks, feed-forward part of 384, patches of 14
-    pixels; `subjects` gives each one's layer, queries and width of the feed-forward part."""
-    width, tokens, deepest = 96, cells + 1, 4 - min(layer for layer, *_ in subjects)
-    block = tokens * 4 * width**2 + 2 * tokens**2 * width + tokens * 2 * width * 384
-    encoders = [cells * 2 * width**2 + 2 * queries * cells * width + queries * (width**2 + 2 * width * hidden)
-                for _, queries, hidden in subjects]
-    embedding, features = cells * width * 3 * 14**2, cells * width**2  # of the deepest layer; the others' are in their blocks
-    return 2 * (embedding + deepest * block + features + sum(encoders))
-
-
-def test_bench_counts_the_products_of_every_subject(tool, subject, tmp_path):
-    about, options = [], ["--backbone", CASE / "dinov2_small.safetensors", "--rounds", "1", "--json"]
-    for name, checkpoint in (("a", "dinov2_q_rois/subj01/rois_all"), ("b", "variants/dinov2q_enc3"),
-                             ("c", "dinov2_q_rois/subj01/rois_all")):
-        path = tmp_path / f"{name}.safetensors"
-        tool.run("import", GOLDEN / checkpoint / "checkpoint.pth", "--data", CASE / "algonauts/subj01", "--name", name, "-o", path)
-        tensors, metadata = read_safetensors(path)
-        (member,) = json.loads(metadata["brainenc"])["members"]
-        about.append((member["layer"], len(tensors["members.0.query_embed.weight"]),
-                      len(tensors["members.0.transformer.decoder.layers.0.linear1.weight"])))
-        options += ["--subject", path]
-        answer = tool.run("bench", A, *options).json()
-        assert answer["gflop"] == pytest.approx(1e-9 * operations(31 * 31, about), abs=0.0006)
-    assert len({layer for layer, *_ in about}) == 2
-
-
-def test_bench_refuses_what_is_missing(tool, demo, tmp_path):
-    assert "--demo" in tool.refuses(USAGE, "bench")
-    assert "--rounds" in tool.refuses(USAGE, "bench", "--demo", demo, "--rounds", "0")
-    assert str(tmp_path) in tool.refuses(MISSING, "bench", "--demo", tmp_path)
-    assert "'bf17'" in tool.refuses(USAGE, "bench", "--demo", demo, "--against", demo, "--against-precision", "bf17")
