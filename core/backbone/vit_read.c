@@ -258,6 +258,8 @@ static void visit_all(walk *self, vit *model, const char *prefix)
         vit_block block = visit_block(self, model, i < model->n_blocks);
         if (model->blocks)
             model->blocks[i] = block;
+        if (self->reading) /* or all of the file would be in memory beside what is made of it */
+            be_tensor_file_forget(self->reading);
     }
 }
 

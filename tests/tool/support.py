@@ -51,6 +51,16 @@ class Result(SimpleNamespace):
         return self.err.splitlines()
 
 
+# Prints the kB that a command took at most. In a process of its own: what its parent takes when it starts counts too.
+WAIT_FOR = """
+import os, sys
+quiet = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_WRONLY, 0) for number in (1, 2)]
+_, status, usage = os.wait4(os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ, file_actions=quiet), 0)
+print(usage.ru_maxrss)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
 class Tool:
     """Runs the tool. Whatever a test is about: no run may die of a signal or be reported by a sanitizer, and one that fails
     says why in a last line that begins with the tool's name."""
@@ -76,6 +86,12 @@ class Tool:
         check_orderly(result)
         assert result.code in ([code] if isinstance(code, int) else code), (arguments, result.code, result.err)
         return result
+
+    def peak(self, *arguments):
+        """The most memory a run that must succeed ever had, in bytes; a sanitizer takes memory of its own."""
+        command = [*self.command, *map(os.fspath, map(_text, arguments))]
+        result = subprocess.run([sys.executable, "-c", WAIT_FOR, *command], check=True, stdout=subprocess.PIPE, timeout=TIMEOUT)
+        return 1024 * int(result.stdout)
 
     def refuses(self, code, *arguments, **options):
         """The sentence of a run that must fail with `code` and say one thing only."""

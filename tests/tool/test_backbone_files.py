@@ -1,11 +1,12 @@
 """Backbones that are not whole, or not one: refused by a tensor's name, or marked where the file cannot tell."""
 import json
+import os
 import shutil
 
 import numpy as np
 import pytest
 
-from support import CASE, DATA, GOLDEN, read_pth, write_pth
+from support import CASE, DATA, GOLDEN, SANITIZER, read_pth, write_pth
 
 DINOV2, CLIP = CASE / "dinov2_small_pretrain.pth", GOLDEN / "clip/open_clip_narrow.pth"
 RESNET18, RESNET50 = GOLDEN / "resnet/resnet18_narrow.pth", GOLDEN / "resnet/resnet50_narrow.pth"
@@ -100,3 +101,17 @@ def test_the_last_block_that_config_json_counts(tool, subject, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 5}))
     said = tool.refuses(DATA, "predict", PICTURE, "--backbone", tmp_path / "small.safetensors", "--subject", subject)
     assert "has 4 blocks" in said and "num_hidden_layers" in said and "is 5" in said
+
+
+@pytest.mark.skipif(bool(SANITIZER), reason="a sanitizer takes memory of its own")
+def test_loading_takes_no_memory_for_the_file(tool, subject, tmp_path):
+    """What has been made of a file's blocks is in memory, of the file itself no more than a block: of 101 MB here."""
+    def deepen(tensors):
+        for name in [name for name in tensors if name.startswith("blocks.0.")]:
+            tensors.update({name.replace("blocks.0.", f"blocks.{block}."): tensors[name] for block in range(1, 220)})
+
+    deep, options = tmp_path / "deep.pth", ["--backbone-heads", 12, "--subject", subject, "--threads", 1]
+    changed(DINOV2, deepen, deep)
+    file = os.path.getsize(deep)
+    found = tool.peak("predict", PICTURE, "--backbone", deep, *options) - tool.peak("predict", PICTURE, "--backbone", DINOV2, *options)
+    assert 0.9 * file < found < 1.2 * file

@@ -2,7 +2,6 @@
 import json
 import os
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
@@ -158,18 +157,11 @@ def test_an_ensemble_takes_the_memory_of_one_member(tool, tmp_path):
             np.save(folder / f"{h}_val_corr.npy", np.zeros(vertices))
     member = os.path.getsize(folder / "checkpoint.pth")
 
-    def peak(*arguments):
-        process = tool.start(*arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0
-        return usage.ru_maxrss * 1024
-
     options = ["--data", masks.parent, "-o", tmp_path / "all.safetensors"]
-    alone = peak("import", tmp_path / "results/enc_1/run_1/checkpoint.pth", "--data", masks.parent, "-o", tmp_path / "one.safetensors")
-    assert peak("import", "--ensemble", tmp_path / "results", *options) < alone + member
-    assert peak("import", "--ensemble", tmp_path / "results", *options, "--storage", "bf16") < alone + member
-    assert peak("inspect", tmp_path / "all.safetensors") < alone + member
+    alone = tool.peak("import", tmp_path / "results/enc_1/run_1/checkpoint.pth", "--data", masks.parent, "-o", tmp_path / "one.safetensors")
+    assert tool.peak("import", "--ensemble", tmp_path / "results", *options) < alone + member
+    assert tool.peak("import", "--ensemble", tmp_path / "results", *options, "--storage", "bf16") < alone + member
+    assert tool.peak("inspect", tmp_path / "all.safetensors") < alone + member
 
 
 # --- which model --------------------------------------------------------------------------------
