@@ -90,7 +90,7 @@ static void visit_weights(be_weight_walk *walk, void *context)
     custom *model = context;
     decoder_layer *to = &model->layer;
     size_t width = model->decoder.width;
-    to->query = be_walk_matrix(walk, BE_PRECISION_F32, attention, "q_proj.weight", width, width);
+    model->decoder.first_query = be_walk_joined(walk, attention, "q_proj.weight", width, width);
     to->query_bias = be_walk_tensor(walk, attention, "q_proj.bias", width, 0);
     to->keys = be_walk_matrix(walk, walk->precision, attention, "k_proj.weight", width, width);
     to->keys_bias = be_walk_tensor(walk, attention, "k_proj.bias", width, 0);
@@ -104,6 +104,7 @@ static void unload(be_encoder *encoder)
 {
     custom *model = (custom *)encoder;
     be_arena_destroy(&model->weights);
+    free(model->decoder.first_query);
     free(model);
 }
 

@@ -25,25 +25,31 @@ be_status decoder_project_queries(decoder *self, size_t count, be_error *error)
     const decoder_layer *layer = &self->layers[0];
     size_t width = self->width, panels = be_panels(count);
     const be_isa *isa;
+    be_matrix projection;
     be_arena scratch = {0}; /* counts, then holds */
-    be_status status = be_isa_select(NULL, &isa, error);
+    be_status status = be_matrix_keep(&projection, BE_PRECISION_F32, NULL, width, width, &scratch, error);
     be_arena_floats(&scratch, BE_PANEL_ROWS * width);
     be_arena_floats(&scratch, be_matrix_scratch(BE_PANEL_ROWS));
     if (status == BE_OK)
+        status = be_isa_select(NULL, &isa, error);
+    if (status == BE_OK)
         status = be_arena_create(&scratch, scratch.used, "query embeddings", error);
-    if (status != BE_OK)
-        return status;
-    for (size_t panel = 0; panel < panels; panel++) {
+    if (status == BE_OK)
+        status = be_matrix_keep(&projection, BE_PRECISION_F32, self->first_query, width, width, &scratch, error);
+    size_t kept = scratch.used;
+    for (size_t panel = 0; panel < panels && status == BE_OK; panel++) {
         size_t first = be_panel_start(count, panels, panel), rows = be_panel_start(count, panels, panel + 1) - first;
         float *query = self->query + first * width;
-        be_arena_reset(&scratch);
+        scratch.used = kept;
         float *embedding = be_arena_floats(&scratch, rows * width);
         for (size_t i = 0; i < rows * width; i++)
             embedding[i] = query[i] + (layer->norm1_bias ? layer->norm1_bias[i % width] : 0);
-        be_matrix_linear(isa, &layer->query, layer->query_bias, embedding, rows, query, width, &scratch);
+        be_matrix_linear(isa, &projection, layer->query_bias, embedding, rows, query, width, &scratch);
     }
     be_arena_destroy(&scratch);
-    return BE_OK;
+    free(self->first_query);
+    self->first_query = NULL;
+    return status;
 }
 
 /* --- queries -------------------------------------------------------------------------------------- */

@@ -12,7 +12,7 @@
 
 /* Weights are [out][in]; D is the width, F the feed-forward width. NULL where a layer has none. */
 typedef struct decoder_layer {
-    be_matrix query;                    /* [D][D]: of the first layer in float32, where it is used up at load */
+    be_matrix query;                    /* [D][D]; the first layer has none: decoder.first_query */
     be_matrix keys, values, out;        /* [D][D] */
     float *query_bias, *keys_bias, *out_bias; /* [D] */
     float *values_bias;                 /* [D]; NULL: the values are the memory itself */
@@ -27,6 +27,7 @@ typedef struct decoder {
     be_precision precision;      /* of its products, but for the first layer's queries */
     float *start;                /* [D]: the state before the first attention, or NULL for zero */
     float *query;                /* [Q][D]: the first layer's projected queries, the same for every image */
+    float *first_query;          /* [D][D]: what projects them, to be freed with free(); NULL once decoder_project_queries has used it up */
     float *embedding;            /* [Q][D]: query embeddings; NULL with one layer, which needs them no more */
     float *norm_gain, *norm_bias; /* [D]: of the output tokens; NULL: none */
     decoder_layer *layers;       /* [n_layers] */
@@ -36,7 +37,7 @@ typedef struct decoder {
 void decoder_visit_feed_forward(be_weight_walk *walk, const char *stem, const decoder *self, decoder_layer *to);
 
 /* Turns the embeddings of `count` queries, which stand at self->query, into the first layer's queries, once at load:
- * (LN1(0) + e) Wq' + bq, where LN1 of the zero state is its bias, or e Wq' + bq without such a norm. */
+ * (LN1(0) + e) Wq' + bq, where LN1 of the zero state is its bias, or e Wq' + bq without such a norm. Frees what projects them. */
 be_status decoder_project_queries(decoder *self, size_t count, be_error *error);
 
 /* Floats of keys and values of all layers and heads for T tokens, and of what stands between them and the memory. */

@@ -37,8 +37,8 @@ float *be_walk_tensor(be_weight_walk *walk, const char *stem, const char *name, 
 /* The same in the form products of a precision want it. */
 be_matrix be_walk_matrix(be_weight_walk *walk, be_precision precision, const char *stem, const char *name, size_t rows, size_t columns);
 
-/* A tensor [parts * rows][columns] of several matrices: its values, to be freed, or NULL while they are counted; then some of its rows,
- * the first of them number `first`, in the form products want. */
+/* A tensor [parts * rows][columns] of several matrices, or one that is not kept: its values, to be freed, or NULL while they are
+ * counted; then some of its rows, the first of them number `first`, in the form products want. */
 float *be_walk_joined(be_weight_walk *walk, const char *stem, const char *name, size_t rows, size_t columns);
 be_matrix be_walk_matrix_rows(be_weight_walk *walk, be_precision precision, const float *joined, size_t first, size_t rows,
                               size_t columns);

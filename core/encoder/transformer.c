@@ -213,15 +213,20 @@ static void visit_encoder_layer(be_weight_walk *walk, const self_attention *enco
     to->narrow_bias = be_walk_tensor(walk, stem, "linear2.bias", width, 0);
 }
 
-/* The joined projection holds the query part, then that of the keys, then that of the values. That of the first layer's queries is
- * used up at load. */
-static void visit_attention(be_weight_walk *walk, const char *stem, size_t width, bool first, decoder_layer *to)
+/* The joined projection holds the query part, then that of the keys, then that of the values. The decoder takes that of the first
+ * layer as it is: its queries are used up at load. */
+static void visit_attention(be_weight_walk *walk, const char *stem, decoder *of, decoder_layer *to)
 {
+    size_t width = of->width;
     float *joined = be_walk_joined(walk, stem, "multihead_attn.in_proj_weight", 3 * width, width);
-    to->query = be_walk_matrix_rows(walk, first ? BE_PRECISION_F32 : walk->precision, joined, 0, width, width);
+    if (to != of->layers)
+        to->query = be_walk_matrix_rows(walk, walk->precision, joined, 0, width, width);
     to->keys = be_walk_matrix_rows(walk, walk->precision, joined, width, width, width);
     to->values = be_walk_matrix_rows(walk, walk->precision, joined, 2 * width, width, width);
-    free(joined);
+    if (to == of->layers)
+        of->first_query = joined;
+    else
+        free(joined);
     to->query_bias = be_walk_tensor(walk, stem, "multihead_attn.in_proj_bias", 3 * width, 0);
     to->keys_bias = be_part_of(to->query_bias, width);
     to->values_bias = be_part_of(to->query_bias, 2 * width);
@@ -229,13 +234,13 @@ static void visit_attention(be_weight_walk *walk, const char *stem, size_t width
     to->out_bias = be_walk_tensor(walk, stem, "multihead_attn.out_proj.bias", width, 0);
 }
 
-static void visit_decoder_layer(be_weight_walk *walk, const decoder *of, size_t number)
+static void visit_decoder_layer(be_weight_walk *walk, decoder *of, size_t number)
 {
     decoder_layer *to = &of->layers[number];
     size_t width = of->width;
     char stem[NAME_SIZE];
     snprintf(stem, sizeof stem, "transformer.decoder.layers.%zu.", number);
-    visit_attention(walk, stem, width, number == 0, to);
+    visit_attention(walk, stem, of, to);
     if (number > 0) /* LN1 of the first state, zero, is its bias */
         to->norm1_gain = be_walk_tensor(walk, stem, "norm1.weight", width, 0);
     to->norm1_bias = be_walk_tensor(walk, stem, "norm1.bias", width, 0);
@@ -320,6 +325,7 @@ static void unload(be_encoder *encoder)
 {
     transformer *model = (transformer *)encoder;
     be_arena_destroy(&model->weights);
+    free(model->decoder.first_query);
     free(model->decoder.layers);
     free(model->encoder.layers);
     free(model);

@@ -76,6 +76,14 @@ def transformer(queries, cells=CELLS, encoder=0, decoder=1, values=True):
     return operations + (decoder - 1) * linear(queries, WIDTH, WIDTH)  # the first layer's queries are constants
 
 
+def encoder_weights(queries):
+    """Numbers that a transformer of one layer computes with. What projects the layer's queries is used up by then, and so are its
+    unused norm and its first norm's gain, of which nothing but zero is the input."""
+    matrices = 3 * WIDTH**2 + 2 * WIDTH * HIDDEN  # of keys, values, output; of the feed-forward part
+    biases, norms = 3 * WIDTH + WIDTH + HIDDEN + WIDTH, WIDTH + 2 * 2 * WIDTH
+    return matrices + biases + norms + queries * WIDTH
+
+
 def convolution(rows, columns, inner, outer, kernel, stride, dilation=1):
     """Its operations and the sides of what it gives, padded so that only the stride makes it smaller. With a 3 x 3 kernel of stride 1
     four results, two by two, take 16 multiplications (Winograd)."""
@@ -156,7 +164,7 @@ def test_the_products_of_every_encoder_are_counted(tool, tmp_path, name):
 
 
 def test_the_products_of_every_subject_are_counted(tool, tmp_path):
-    encoders, options = [], [*backbone_options("dinov2"), "--rounds", "1", "--json"]
+    encoders, weights, options = [], [], [*backbone_options("dinov2"), "--rounds", "1", "--json"]
     for number, name in enumerate(["dinov2q_enc3", "enc_layers2", "dinov2q_enc3"]):
         subject = tmp_path / f"{number}.safetensors"
         tool.run(*CASES_BY_NAME[name].import_arguments(subject), "--name", f"s{number}")
@@ -165,6 +173,8 @@ def test_the_products_of_every_subject_are_counted(tool, tmp_path):
         backbone = LAST_Q if number > 0 else vision_transformer(CELLS, 1, last=CELLS)  # of all layers but the deepest: their blocks'
         answer = tool.run("bench", LARGE[0], *options).json()
         assert answer["gflop"] == pytest.approx(1e-9 * (backbone + sum(encoders)), abs=0.0006)
+        weights.append(answer["weight_bytes"])
+    assert weights[2] - weights[1] == 4 * (encoder_weights(50) + 620 * (WIDTH + 1))  # the readout's of 620 vertices
 
 
 def test_it_refuses_what_is_missing(tool, demo, tmp_path):
