@@ -137,6 +137,9 @@ static void configure_by_form(const configuration *it, int form)
     case 4: __asm__ volatile("sub %%rsp, %0\n\tldtilecfg (%%rsp,%0,1)" : "+r"(place)::"memory"); break;
     case 5: __asm__ volatile("mov %0, %%r13\n\tldtilecfg (%%r13)" ::"r"(place) : "r13", "memory"); break;
     case 6: __asm__ volatile("mov %0, %%r12\n\tldtilecfg (%%r12)" ::"r"(place) : "r12", "memory"); break;
+    case 7: /* ldtilecfg (,%rax,8), and VEX adds 8 to the base that is not there */
+        __asm__ volatile(".byte 0xc4, 0xc2, 0x78, 0x49, 0x04, 0xc5, 0, 0, 0, 0" ::"a"(place / 8) : "memory");
+        break;
     default:
         __asm__ volatile("ldtilecfg 1f(%%rip)\n\tjmp 2f\n\t.balign 64\n1:\t.byte 1\n\t.zero 15\n\t"
                          ".word 12, 0, 0, 0, 0, 64, 0, 0\n\t.zero 16\n\t.byte 2, 0, 0, 0, 0, 16, 0, 0\n\t.zero 8\n2:" ::: "memory");
@@ -151,7 +154,7 @@ static void test_addresses_of_a_configuration(void **state)
         skip();
     static _Alignas(64) configuration placed;
     placed = small;
-    for (int form = 0; form < 8; form++) {
+    for (int form = 0; form < 9; form++) {
         area from = make_area(3), before = make_area(40), to = before;
         configure_by_form(&placed, form);
         load_5(&from), store_5(&to);

@@ -17,7 +17,7 @@ enum { TILES = 8, MOST_ROWS = 16, MOST_BYTES = 64, WORD_BYTES = 4, MOST_WORDS = 
 
 typedef struct tile {
     size_t rows, row_bytes; /* 0 and 0: it is not configured */
-    uint32_t words[MOST_ROWS][MOST_WORDS];
+    uint32_t words[MOST_ROWS][MOST_WORDS]; /* what is beyond its rows and bytes no instruction shows */
 } tile;
 
 /* A thread's own, as the processor's: all zeros when it begins. */
@@ -150,7 +150,6 @@ static const char *load_tile(const instruction *it)
     if (refused)
         return refused;
     tile *to = &state.tiles[it->reg];
-    memset(to->words[state.start_row], 0, (MOST_ROWS - state.start_row) * sizeof to->words[0]);
     for (size_t row = state.start_row; row < to->rows; row++)
         memcpy(to->words[row], (const void *)(it->base + row * it->index), to->row_bytes);
     state.start_row = 0;
@@ -174,9 +173,8 @@ __attribute__((target("avx512f"))) static inline __m512 floats_of(__m512i bits)
     return _mm512_castsi512_ps(bits);
 }
 
-/* A row of the sums: those of the even and of the odd places have a register each, and their sum is added at the end. Words beyond
- * the tile's row are 0. */
-__attribute__((target("avx512f"), noinline)) static void add_row(uint32_t *sums, const uint32_t *a, const tile *b, __mmask16 mask)
+/* A row of the sums: those of the even and of the odd places have a register each, and their sum is added at the end. */
+__attribute__((target("avx512f"), noinline)) static void add_row(uint32_t *sums, const uint32_t *a, const tile *b)
 {
     __m512 even = _mm512_setzero_ps(), odd = _mm512_setzero_ps();
     const __m512i upper = _mm512_set1_epi32((int)0xffff0000);
@@ -185,23 +183,22 @@ __attribute__((target("avx512f"), noinline)) static void add_row(uint32_t *sums,
         even = _mm512_fmadd_ps(floats_of(_mm512_slli_epi32(left, 16)), floats_of(_mm512_slli_epi32(right, 16)), even);
         odd = _mm512_fmadd_ps(floats_of(_mm512_and_si512(left, upper)), floats_of(_mm512_and_si512(right, upper)), odd);
     }
-    _mm512_storeu_ps(sums, _mm512_maskz_add_ps(mask, _mm512_loadu_ps(sums), _mm512_add_ps(even, odd)));
+    _mm512_storeu_ps(sums, _mm512_add_ps(_mm512_loadu_ps(sums), _mm512_add_ps(even, odd)));
 }
 
 static const char *add_product(const instruction *it)
 {
-    /* Whatever the program has set: rounded to nearest, denormal numbers taken and given as 0, no exception. */
+    /* Whatever the program has set, which holds again when the handler returns: rounded to nearest, denormal numbers taken and
+     * given as 0, no exception. */
     enum { ARITHMETIC = _MM_MASK_MASK | _MM_FLUSH_ZERO_ON | _MM_DENORMALS_ZERO_ON };
     const char *refused = check_product(it);
     if (refused)
         return refused;
     tile *sums = &state.tiles[it->reg];
     const tile *a = &state.tiles[it->rm], *b = &state.tiles[it->vvvv];
-    unsigned before = _mm_getcsr();
     _mm_setcsr(ARITHMETIC);
     for (size_t row = 0; row < sums->rows; row++)
-        add_row(sums->words[row], a->words[row], b, (__mmask16)((1u << sums->row_bytes / WORD_BYTES) - 1));
-    _mm_setcsr(before);
+        add_row(sums->words[row], a->words[row], b);
     state.start_row = 0;
     return NULL;
 }
@@ -259,7 +256,7 @@ static void decode_memory(instruction *it, const uint8_t *code, size_t at, unsig
         base = sib & 7;
         it->index = index == 4 ? 0 : value_of(registers, index) << (sib >> 6);
     }
-    bool none = mode == 0 && base == 5; /* without a SIB byte: from the next instruction on */
+    bool none = mode == 0 && base == 5; /* whatever VEX adds; without a SIB byte: from the next instruction on */
     if (none)
         displacement = 4;
     it->length = at + displacement;
