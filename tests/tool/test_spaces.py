@@ -124,6 +124,13 @@ def test_what_makes_no_sense_is_a_wrong_command_line(tool, model, tmp_path, argu
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_gifti_file_without_a_vertex_is_refused_before_any_picture_is_read(tool, model, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    sentence = tool.refuses(USAGE, "predict", "broken.png", *model, "-o", "out.func.gii", "--rois", "mTL-faces", cwd=tmp_path)
+    assert "'mTL-faces' has no vertex in rh" in sentence and "broken.png" not in sentence
+    assert [path.name for path in tmp_path.iterdir()] == ["broken.png"]
+
+
 def test_an_unfinished_run_does_not_go_on_in_another_space(tool, model, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no picture")
     arguments = ["predict", A, tmp_path / "broken.png", *model, "-o", tmp_path / "out.json"]
