@@ -67,6 +67,12 @@ $(BUILD)/core/compute/peak.o: private CFLAGS_FILE := $(VECTOR) $(ASAN_VECTOR)
 
 # The packages are installed first, then make is called again: what pkg-config knows is different then.
 AGAIN := $(MAKE) --no-print-directory -j$(shell nproc)
+# Of several goals each is done after the other, whatever -j says: two makes must not build the same objects at once.
+ifneq ($(word 2,$(MAKECMDGOALS)),)
+ifneq ($(filter-out $(BUILD)/%,$(MAKECMDGOALS)),)
+.NOTPARALLEL:
+endif
+endif
 
 .PHONY: all help run test unit-tests check-unit check-tool check-http install uninstall bench bench-programs bench-onednn bench-cost bench-results bench-models yardsticks deps test-deps clean FORCE
 all: deps
@@ -164,12 +170,13 @@ export TSAN_OPTIONS ?= halt_on_error=1:second_deadlock_stack=1
 RUNNER := $(if $(findstring thread,$(SANITIZER)),setarch -R)
 
 test: test-deps
-	$(Q)$(AGAIN) unit-tests $(TOOL) $(DAEMON)
+	$(Q)$(AGAIN) $(UNIT_TESTS) $(TOOL) $(DAEMON)
 	$(Q)$(MAKE) --no-print-directory check-unit
 	$(Q)$(MAKE) --no-print-directory check-tool
 	$(Q)$(MAKE) --no-print-directory check-http
 
-unit-tests: $(UNIT_TESTS)
+unit-tests:
+	$(Q)$(AGAIN) $(UNIT_TESTS)
 check-unit: unit-tests
 	$(Q)for test in $(sort $(UNIT_TESTS)); do $(RUNNER) $$test || { echo "FAILED: $$test"; exit 1; }; done
 
