@@ -74,7 +74,7 @@ ifneq ($(filter-out $(BUILD)/%,$(MAKECMDGOALS)),)
 endif
 endif
 
-.PHONY: all help run test unit-tests check-unit check-tool check-http install uninstall bench bench-programs bench-onednn bench-cost bench-results bench-models yardsticks deps test-deps clean FORCE
+.PHONY: all help run test unit-tests $(BUILD)/unit-tests check-unit check-tool check-http install uninstall bench bench-programs bench-onednn bench-cost bench-results bench-models yardsticks deps test-deps clean FORCE
 all: deps
 	$(Q)$(AGAIN) $(TOOL) $(DAEMON)
 
@@ -121,6 +121,9 @@ $(BUILD)/%.o: %.c $(BUILD)/flags
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) $(CFLAGS_FILE) -MMD -MP -c -o $@ $<
+
+# Objects of tests are kept: a change in the library only links them anew.
+.SECONDARY:
 
 $(LIBRARY): $(call objects,$(CORE_SOURCES))
 	$(call say,AR,$@)
@@ -170,13 +173,15 @@ export TSAN_OPTIONS ?= halt_on_error=1:second_deadlock_stack=1
 RUNNER := $(if $(findstring thread,$(SANITIZER)),setarch -R)
 
 test: test-deps
-	$(Q)$(AGAIN) $(UNIT_TESTS) $(TOOL) $(DAEMON)
+	$(Q)$(AGAIN) $(BUILD)/unit-tests $(TOOL) $(DAEMON)
 	$(Q)$(MAKE) --no-print-directory check-unit
 	$(Q)$(MAKE) --no-print-directory check-tool
 	$(Q)$(MAKE) --no-print-directory check-http
 
 unit-tests:
-	$(Q)$(AGAIN) $(UNIT_TESTS)
+	$(Q)$(AGAIN) $(BUILD)/unit-tests
+$(BUILD)/unit-tests: $(UNIT_TESTS)
+	@:
 check-unit: unit-tests
 	$(Q)for test in $(sort $(UNIT_TESTS)); do $(RUNNER) $$test || { echo "FAILED: $$test"; exit 1; }; done
 

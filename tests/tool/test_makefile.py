@@ -56,6 +56,14 @@ def test_one_goal_builds_several_files_at_once(house):
         assert log[0].startswith("begins") and (log[1].startswith("begins") or os.cpu_count() == 1)
 
 
+def test_a_change_in_the_library_compiles_no_test_anew(house):
+    make(house, "unit-tests")
+    (house / "log").write_text("")
+    os.utime(house / "core/base/a.c", (2**31, 2**31))
+    begun = [line.split()[1] for line in make(house, "unit-tests") if line.startswith("begins")]
+    assert sorted(begun) == ["build/plain/core/base/a.o", "build/plain/tests/test_a"]
+
+
 def test_what_is_cleaned_is_built_anew(house):
     make(house, "all")
     (house / "log").write_text("")
