@@ -11,7 +11,8 @@ static const char help[] =
     "usage: brainenc bench --demo FOLDER [OPTION]... | brainenc bench IMAGE --backbone FILE --subject FILE [OPTION]...\n\n"
     "Measures loading, memory, and a prediction stage by stage: its time, its rate, and what part that is of this machine's\n"
     "own peak, which is measured first; and against the bare time of its matrix products by cblas_sgemm at their own shapes,\n"
-    "in turn with it. One image on all threads, and a stream of images, one a thread. Medians of the rounds.\n\n"
+    "in turn with it. One image on all threads, and a stream of images, one a thread. Medians over the rounds, the fastest\n"
+    "and the slowest; a ratio is of what one round measured in turn.\n\n"
     COMPUTE_HELP
     "  --demo FOLDER       what `brainenc demo --full -o FOLDER` wrote\n"
     "  --against FOLDER    another demo, or the same: one image of it, in turn with this one's, and the ratio\n"
