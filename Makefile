@@ -241,7 +241,8 @@ bench-cost: bench-programs
 bench-results:
 	$(Q)$(MAKE) --no-print-directory bench
 	$(Q)$(MAKE) --no-print-directory bench-cost
-	$(Q)$(BENCH_PYTHON)/results.py build/bench.json build/cost.json > tests/bench/RESULTS.md
+	$(Q)$(BENCH_PYTHON)/results.py build/bench.json build/cost.json > build/RESULTS.md
+	$(Q)mv build/RESULTS.md tests/bench/RESULTS.md
 
 # Larger models for a section of `make bench`: 18 GB.
 bench-models: bench-programs
