@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clients/brainenc/blas.h"
+
 /* --- numbers -------------------------------------------------------------------------------------- */
 
 static int by_size(const void *a, const void *b)
@@ -176,11 +178,11 @@ static void print_heading(const bench_results *it)
     const be_subject_info *subject = be_subject_get_info(be_model_subject(it->model, 0));
     const be_answer_image *image = &it->picture->about;
     const char *precision = be_precision_name(be_model_precision(it->model));
-    printf("%s, %s, %zu x %zu tokens of a picture of %zu x %zu, %zu subject(s), of the first %zu + %zu vertices and %zu member(s)\n",
+    printf("%s, %s, %zu x %zu tokens of a picture of %zu x %zu, %zu subject(s), the first of %zu + %zu vertices, %zu member(s)\n",
            be_model_backbone(it->model)->name, precision, image->rows, image->columns, image->width, image->height,
            be_model_subjects(it->model), subject->n_vertices[BE_LEFT], subject->n_vertices[BE_RIGHT], subject->members);
-    printf("%zu threads, %s kernels; medians, fastest and slowest of %zu rounds\n", be_session_threads(it->session),
-           be_session_isa(it->session), it->rounds);
+    printf("%zu threads, %s kernels (cblas_sgemm: %s); medians, fastest and slowest of %zu rounds\n",
+           be_session_threads(it->session), be_session_isa(it->session), blas_kernels(), it->rounds);
     printf("peak of %zu threads, the best of all rounds: f32 %.0f GFLOP/s (%s), %s %.0f GFLOP/s (%s), reading memory %.1f GB/s\n",
            be_session_threads(it->session), 1e-9 * peaks->float32, peaks->float32_instructions, precision, 1e-9 * peaks->precise,
            peaks->precise_instructions, 1e-9 * peaks->reading);
@@ -282,8 +284,9 @@ static void print_json_heading(const bench_results *it)
     printf("\"backbone\":\"%s\",\"precision\":\"%s\",\"picture\":[%zu,%zu],\"grid\":[%zu,%zu],\"subjects\":%zu,",
            be_model_backbone(it->model)->name, be_precision_name(be_model_precision(it->model)), image->width, image->height,
            image->rows, image->columns, be_model_subjects(it->model));
-    printf("\"vertices\":[%zu,%zu],\"members\":%zu,\"threads\":%zu,\"isa\":\"%s\",\"rounds\":%zu,", subject->n_vertices[BE_LEFT],
-           subject->n_vertices[BE_RIGHT], subject->members, be_session_threads(it->session), be_session_isa(it->session), it->rounds);
+    printf("\"vertices\":[%zu,%zu],\"members\":%zu,\"threads\":%zu,\"isa\":\"%s\",\"sgemm\":\"%s\",\"rounds\":%zu,",
+           subject->n_vertices[BE_LEFT], subject->n_vertices[BE_RIGHT], subject->members, be_session_threads(it->session),
+           be_session_isa(it->session), blas_kernels(), it->rounds);
     printf("\"load_s\":%.3f,\"resident_bytes\":%ld,\"weight_bytes\":%.0f,\"decode_ms\":%.3f,\"answer_ms\":%.3f,\"gflop\":%.3f,",
            it->load_seconds, it->resident_kb * 1024, weight_bytes(it->model), milliseconds(&it->decode), milliseconds(&it->answer),
            1e-9 * bare_operations(it->bare));

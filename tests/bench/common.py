@@ -8,11 +8,14 @@ import sys
 import time
 from pathlib import Path
 
+import machine
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/http"))
 os.environ.setdefault("BRAINENC", str(ROOT / "build/plain/brainenc"))
 os.environ.setdefault("BRAINENCD", str(ROOT / "build/plain/brainencd"))
 TOOL = os.environ["BRAINENC"]
+machine.choose_openblas_kernels()
 PRECISIONS = ("f32", "bf16", "bf16x3")
 
 
@@ -72,9 +75,9 @@ def describe_model(folder):
     return {"backbone": name, "picture": "picture.png of the demo", "picture_sha256": picture}
 
 
-def tool_bench(folder, *options):
+def tool_bench(folder, *options, **environment):
     """The JSON of `brainenc bench` on what `brainenc demo` wrote."""
-    return run_json(TOOL, "bench", "--demo", folder, "--json", *options)
+    return run_json(TOOL, "bench", "--demo", folder, "--json", *options, **environment)
 
 
 def median(values):

@@ -22,10 +22,10 @@ MODELS = (("voxels, a query a vertex", "voxels"), ("40 members, 4 layers x 10 ru
 
 
 def stages(folder, rounds):
-    """In each precision; and in f32 as on a machine without AVX-512, where the last run is not that already."""
+    """In each precision; and in f32 as on a machine without AVX-512, where the last run is not that already: cblas_sgemm too."""
     runs = [tool_bench(folder, "--precision", precision, "--rounds", rounds) for precision in PRECISIONS]
     if runs[0]["isa"] not in ("avx2", "generic"):
-        runs.append(tool_bench(folder, "--precision", "f32", "--isa", "avx2", "--rounds", rounds))
+        runs.append(tool_bench(folder, "--precision", "f32", "--isa", "avx2", "--rounds", rounds, OPENBLAS_CORETYPE="Haswell"))
     return runs
 
 

@@ -37,10 +37,10 @@ def what_was_run(it):
     in_precision = f"{it['precision']} {peak['precision']['gflop_s']:.0f} GFLOP/s ({peak['precision']['instructions']}), "
     return (f"**{it['precision']}**: {it['backbone']}, a picture of {it['picture'][0]} x {it['picture'][1]}, {it['grid'][0]} x "
             f"{it['grid'][1]} tokens, {it['subjects']} subject(s) of {left_right} vertices and {it['members']} member(s), "
-            f"{it['threads']} threads, {it['isa']} kernels, medians, fastest and slowest of {it['rounds']} rounds. Peak of these "
-            f"threads, the best of the rounds: {in_f32}{in_precision if it['precision'] != 'f32' else ''}reading memory "
-            f"{peak['reading_gb_s']:.1f} GB/s. Resident at most {it['resident_bytes'] / 2**20:.0f} MB, weights "
-            f"{it['weight_bytes'] / 2**20:.0f} MB.\n\n")
+            f"{it['threads']} threads, {it['isa']} kernels (cblas_sgemm: {it['sgemm']}), medians, fastest and slowest of "
+            f"{it['rounds']} rounds. Peak of these threads, the best of the rounds: {in_f32}"
+            f"{in_precision if it['precision'] != 'f32' else ''}reading memory {peak['reading_gb_s']:.1f} GB/s. Resident at most "
+            f"{it['resident_bytes'] / 2**20:.0f} MB, weights {it['weight_bytes'] / 2**20:.0f} MB.\n\n")
 
 
 def one_run(it):
@@ -74,9 +74,9 @@ def pytorch(it):
         return f"Skipped: {it['skipped']}.\n"
     text = (f"PyTorch {it['version']}, the same picture and weights, {it['threads']} threads, in turn, medians of {it['rounds']} "
             "rounds with the least and the most of them; a multiple is of what one round measured. PyTorch from pixels to "
-            "responses (OMP_WAIT_POLICY=passive, inference_mode); brainenc end to end through the daemon, from the file's bytes to the JSON. "
-            f"Largest difference between the two: {it['difference_sd']['f32']:.1e} standard deviations in f32, PyTorch's bf16 "
-            f"{it['difference_sd']['bf16']:.2g}.\n\n")
+            "responses (OMP_WAIT_POLICY=passive, inference_mode); brainenc end to end through the daemon, from the file's bytes to "
+            f"the JSON. Largest difference between the two: {it['difference_sd']['f32']:.1e} standard deviations in f32, PyTorch's "
+            f"bf16 {it['difference_sd']['bf16']:.2g}.\n\n")
     rows = [[f"PyTorch, {name}", with_range(it["ms"][f"torch_{name}"], 1), "", "", ""] for name in ("f32", "bf16")]
     for name in ("f32", "bf16", "bf16x3"):
         ratios = [with_range(it["times_faster"][f"{name}_over_torch_{other}"], 2) for other in ("f32", "bf16")]

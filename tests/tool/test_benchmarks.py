@@ -59,6 +59,21 @@ def test_what_is_measured_makes_the_page_of_results(demo, tmp_path):
     assert "![cost](cost.png)" in program("results.py", tmp_path / "bench.json", tmp_path / "cost.json")[0]
 
 
+def test_the_yardstick_has_its_best_kernels(demo, tmp_path):
+    """OpenBLAS 0.3.21 takes those of AVX2 on processors that it does not know, though they have AVX-512."""
+    flags = next(line for line in open("/proc/cpuinfo") if line.startswith("flags")).split()
+    best = "avx512f" in flags and "avx512bw" in flags and "avx512dq" in flags and "avx512vl" in flags and "avx512cd" in flags
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_CORETYPE"}
+    run = [sys.executable, "-B", "run.py", demo, "--json", tmp_path / "bench.json", "--rounds", "1", "--only", "machine", "--only",
+           "stages"]
+    subprocess.run([*map(str, run)], cwd=BENCH, env=environment, check=True, capture_output=True)
+    found = json.loads((tmp_path / "bench.json").read_text())
+    for one in found["stages"]:
+        wide = best and not (one is found["stages"][-1] and one["isa"] == "avx2")
+        assert (one["sgemm"].lower() in ("skylakex", "cooperlake", "sapphirerapids")) == wide, one["sgemm"]
+    assert found["stages"][0]["sgemm"] in found["machine"]["OpenBLAS"]
+
+
 def test_the_sources_it_measured_are_named():
     found = json.loads(program("-c", "import common, json\nprint(json.dumps(common.measured()))")[0])
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=BENCH, capture_output=True, text=True).stdout.strip()
