@@ -200,7 +200,8 @@ static be_status check_subjects(const request *it, be_error *error)
                 engine_subject_info(served, query->subjects[0])->image_size ||
             be_model_backbone(engine_model(served, other->model))->patch !=
                 be_model_backbone(engine_model(served, first->model))->patch)
-            return be_fail(error, BE_ERROR_ARGUMENT, "subject: %s and %s were trained on images of other sizes: ask for them one by one",
+            return be_fail(error, BE_ERROR_ARGUMENT,
+                           "subject: %s and %s were trained on images of other sizes: ask for them one by one",
                            first->name, other->name);
     }
     if (query->n_subjects > 1 && query->format != FORMAT_JSON)

@@ -312,7 +312,8 @@ static int parse(int argc, char **argv, job *self)
     enum { OPTION_DEMO = 256, OPTION_AGAINST, OPTION_AGAINST_PRECISION, OPTION_ROUNDS, OPTION_JSON };
     static const struct option own[] = {
         {"demo", required_argument, NULL, OPTION_DEMO}, {"against", required_argument, NULL, OPTION_AGAINST},
-        {"against-precision", required_argument, NULL, OPTION_AGAINST_PRECISION}, {"rounds", required_argument, NULL, OPTION_ROUNDS},
+        {"against-precision", required_argument, NULL, OPTION_AGAINST_PRECISION},
+        {"rounds", required_argument, NULL, OPTION_ROUNDS},
         {"json", no_argument, NULL, OPTION_JSON}, {NULL, 0, NULL, 0},
     };
     struct option all[N_COMPUTE_OPTIONS + sizeof own / sizeof *own];
@@ -326,7 +327,9 @@ static int parse(int argc, char **argv, job *self)
         case OPTION_DEMO: code = use_own_demo(self, optarg); break;
         case OPTION_AGAINST: code = use_demo(optarg, &self->rival.paths, &self->rival.compute); break;
         case OPTION_AGAINST_PRECISION: self->rival.compute.precision = optarg; break;
-        case OPTION_ROUNDS: code = parse_count("rounds", optarg, MOST_ROUNDS, &self->results.rounds) ? EXIT_DONE : EXIT_USAGE; break;
+        case OPTION_ROUNDS:
+            code = parse_count("rounds", optarg, MOST_ROUNDS, &self->results.rounds) ? EXIT_DONE : EXIT_USAGE;
+            break;
         case OPTION_JSON: self->json = true; break;
         default: return EXIT_USAGE;
         }

@@ -4,7 +4,8 @@
  * them, unless they hold every vertex of fsaverage, an int32 array (NIFTI_INTENT_NODE_INDEX) with the vertex each value is of: on
  * fsaverage where the subject's places there are known, else by the subject's own numbers; its Description says which. The file's
  * metadata: AnatomicalStructurePrimary, subject, space, units, weights, what computed them (as be_provenance_add has it), fit, and
- * where they apply demo, unverified and backbone_unverified. In names and texts '?' stands for what XML or a terminal has no place for.
+ * where they apply demo, unverified and backbone_unverified. In names and texts '?' stands for what XML or a terminal has no place
+ * for.
  */
 #ifndef BRAINENC_ANSWER_GIFTI_H
 #define BRAINENC_ANSWER_GIFTI_H

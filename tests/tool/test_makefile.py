@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 MAKEFILE = Path(__file__).resolve().parents[2] / "Makefile"
-SOURCES = ("core/base/a.c", "core/base/b.c", "clients/brainenc/main.c", "server/main.c", "tests/unit/test_a.c", "tests/unit/support.c")
+SOURCES = ("core/base/a.c", "core/base/b.c", "clients/brainenc/main.c", "server/main.c", "tests/unit/test_a.c",
+           "tests/unit/support.c")
 FROM_ANOTHER_MAKE = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "SANITIZER")  # which may run this test
 # Notes when it begins and ends with a file, takes its time, and writes something other each time.
 COMPILER = """#!/bin/sh
@@ -34,13 +35,14 @@ def house(tmp_path):
 def make(house, *goals):
     """The compiler's log."""
     environment = {name: value for name, value in os.environ.items() if name not in FROM_ANOTHER_MAKE}
-    result = subprocess.run(["make", "-j8", f"CC={house}/compiler", "PACKAGES=", "TEST_PACKAGES=", *goals], cwd=house, env=environment,
-                            capture_output=True, text=True)
+    result = subprocess.run(["make", "-j8", f"CC={house}/compiler", "PACKAGES=", "TEST_PACKAGES=", *goals], cwd=house,
+                            env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     return (house / "log").read_text().splitlines()
 
 
-@pytest.mark.parametrize("goals", [["all", "unit-tests"], ["unit-tests", "all"], ["build/plain/brainenc", "all", "unit-tests"]], ids=" ".join)
+@pytest.mark.parametrize("goals", [["all", "unit-tests"], ["unit-tests", "all"], ["build/plain/brainenc", "all", "unit-tests"]],
+                         ids=" ".join)
 def test_several_goals_build_each_file_once(house, goals):
     log = make(house, *goals)
     begun = [line.split()[1] for line in log if line.startswith("begins")]

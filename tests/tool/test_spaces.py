@@ -165,7 +165,8 @@ def test_gifti_is_read_back_equal(tool, model, subject, challenge, surfaces, tmp
         assert found.names == [str(A), str(B)]
         assert found.meta == {"AnatomicalStructurePrimary": {"lh": "CortexLeft", "rh": "CortexRight"}[h], "subject": "subj01",
                               "space": space, "units": "as trained (NSD: z-scored betas)", "weights": weights["weights"],
-                              **{key: str(weights[key]) for key in ("backbone", "backbone_weights", "backbone_heads", "backbone_activation",
+                              **{key: str(weights[key]) for key in ("backbone", "backbone_weights", "backbone_heads",
+                                                                    "backbone_activation",
                                                                     "precision", "version")}, "fit": "pad"} | (
                                   {"backbone_unverified": weights["unverified"][-1]} if "unverified" in weights else {})
     assert predict_gifti(tool, tmp_path / "two", A, B, *model, "--space", space, "--fit", "pad", "--threads", "1") == files
