@@ -156,7 +156,8 @@ $(BUILD)/bench_onednn: $(BUILD)/tests/bench/onednn.o $(BENCH_SUPPORT) $(LIBRARY)
 bench-onednn:
 	$(Q)if printf '#include <dnnl.h>\n#if DNNL_VERSION_MAJOR != 2\n#error\n#endif\n' | $(CC) -E -x c - >/dev/null 2>&1; \
 	    then $(MAKE) --no-print-directory $(BUILD)/bench_onednn; \
-	    else echo 'oneDNN is not installed (libdnnl-dev, version 2), so there is nothing to compare the products with'; fi
+	    else rm -f $(BUILD)/bench_onednn; \
+	        echo 'oneDNN is not installed (libdnnl-dev, version 2), so there is nothing to compare the products with'; fi
 
 # Tests of failing allocations see every malloc, calloc, realloc, posix_memalign, strdup and mmap of the library.
 WRAPPED := malloc calloc realloc posix_memalign strdup mmap

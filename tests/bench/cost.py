@@ -20,7 +20,7 @@ SIDES = (140, 224, 308, 434, 518, 700)  # pixels; tokens are their square / 14^2
 VERTICES = (2500, 5000, 10000, 20000, 40000)  # of a hemisphere
 MEMBERS = (1, 2, 4, 8)
 SUBJECTS = (1, 2, 4, 8)
-CLIENTS = (1, 2, 4, 8, 16)
+CLIENTS = (1, 2, 4, 8, 16, 32)
 
 
 class Cost:

@@ -86,8 +86,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--precision", choices=common.PRECISIONS, default="f32")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of each number of clients, about")
     asked = parser.parse_args()
-    print(json.dumps(measure(asked.folder.resolve(), asked.precision), indent=1))
+    print(json.dumps(measure(asked.folder.resolve(), asked.precision, seconds=asked.seconds), indent=1))
 
 
 if __name__ == "__main__":
