@@ -48,7 +48,8 @@ static be_status check_grid(const be_encoder *encoder, size_t rows, size_t colum
 {
     if (!encoder->settings.learned_position || (rows <= LEARNED_POSITIONS && columns <= LEARNED_POSITIONS))
         return BE_OK;
-    return be_fail(error, BE_ERROR_ARGUMENT, "fit: the learned position code has %d rows and columns, the image has %zu x %zu tokens",
+    return be_fail(error, BE_ERROR_ARGUMENT,
+                   "fit: the learned position code has %d rows and columns, the image has %zu x %zu tokens",
                    LEARNED_POSITIONS, rows, columns);
 }
 

@@ -74,7 +74,8 @@ def test_what_is_missing_is_named(tool, model, subject, tmp_path):
 def test_a_folder_in_a_files_place_is_told(tool, demo, subject):
     assert f"{demo}: is a folder" in tool.refuses(DATA, "inspect", demo)
     assert f"{demo}: is a folder" in tool.refuses(DATA, "predict", A, "--backbone", demo, "--subject", subject)
-    assert f"{demo}: is a folder" in tool.refuses(DATA, "predict", A, "--backbone", CASE / "dinov2_small.safetensors", "--subject", demo)
+    assert f"{demo}: is a folder" in tool.refuses(DATA, "predict", A, "--backbone", CASE / "dinov2_small.safetensors", "--subject",
+                                                  demo)
 
 
 def test_two_subjects_of_one_name_are_told_how_to_differ(tool, model, subject):
@@ -264,11 +265,27 @@ def test_a_full_disk_behind_standard_output_is_an_error(tool, demo, demo_model, 
 def test_bench_measures_a_demo(tool, demo):
     text = tool.run("bench", "--demo", demo, "--rounds", "1").out.decode()
     assert "bare products" in text and "ratio" in text
-    answer = tool.run("bench", "--demo", demo, "--rounds", "2", "--json", "--threads", "1", "--against", demo).json()
+    answer = tool.run("bench", "--demo", demo, "--rounds", "1", "--json", "--threads", "1", "--against", demo).json()
     assert answer["one"]["against_ratio"] == pytest.approx(answer["one"]["whole_ms"] / answer["one"]["against_ms"], rel=0.01)
-    assert (answer["threads"], answer["rounds"], answer["grid"]) == (1, 2, [31, 31])
+    assert (answer["threads"], answer["rounds"], answer["grid"], answer["picture"]) == (1, 1, [31, 31], [425, 425])
+    assert (answer["vertices"], answer["members"], answer["subjects"]) == ([1000, 1100], 1, 1)
     for part in (answer["one"], answer["stream"]):
         assert part["bare_ms"] > 0 and part["ratio"] > 0
+
+
+def test_bench_tells_the_fastest_and_the_slowest_round(tool, demo):
+    answer = tool.run("bench", "--demo", demo, "--rounds", "4", "--json", "--threads", "1", "--against", demo).json()
+    one, stream = answer["one"], answer["stream"]
+    measured = [(row, "ms") for row in answer["rows"] if row["name"] != "load"]
+    measured += [(part, key) for part, keys in ((one, ["whole_ms", "bare_ms", "ratio", "against_ms", "against_ratio"]),
+                                                (stream, ["image_ms", "bare_ms", "ratio"])) for key in keys]
+    for part, key in measured:
+        assert 0 <= part[f"{key}_least"] <= part[key] <= part[f"{key}_most"], (part, key)
+    assert one["whole_ms_least"] < one["whole_ms_most"] and "ms_least" not in answer["rows"][0]
+    for part, ratio, above, below in ((one, "ratio", "whole_ms", "bare_ms"), (one, "against_ratio", "whole_ms", "against_ms"),
+                                      (stream, "ratio", "image_ms", "bare_ms")):  # of what one round measured in turn
+        assert part[f"{ratio}_least"] >= 0.99 * part[f"{above}_least"] / part[f"{below}_most"]
+        assert part[f"{ratio}_most"] <= 1.01 * part[f"{above}_most"] / part[f"{below}_least"]
 
 
 STAGES = ["embed", "project", "attend", "feed_forward", "features", "encode", "read_out"]
