@@ -13,7 +13,8 @@ VERSION := 0.1.0
 
 # What is built on, and what only the tests need: Debian package, then the name pkg-config knows it by.
 PACKAGES      := build-essential pkg-config libopenblas-pthread-dev libpng-dev libjpeg-dev libzip-dev libcjson-dev libssl-dev \
-                 libmicrohttpd-dev libyaml-dev libsystemd-dev libcurl4-openssl-dev libgiftiio-dev libexpat1-dev libhdf5-dev zlib1g-dev
+                 libmicrohttpd-dev libyaml-dev libsystemd-dev libcurl4-openssl-dev libgiftiio-dev libexpat1-dev \
+                 libhdf5-dev zlib1g-dev
 TEST_PACKAGES := libcmocka-dev curl python3 python3-pytest python3-numpy python3-nibabel python3-h5py
 MODULES       := libpng libjpeg libzip libcjson libcrypto
 TOOL_MODULES  := openblas libcurl hdf5-serial zlib
@@ -22,7 +23,8 @@ SERVER_MODULES := libmicrohttpd yaml-0.1 libsystemd
 GIFTI_CFLAGS := -isystem /usr/include/nifti
 GIFTI_LIBS   := -lgiftiio
 
-WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wundef $(if $(WERROR),-Werror)
+WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wundef \
+            $(if $(WERROR),-Werror)
 OPTIMISE := $(if $(SANITIZER),-O1 -fno-omit-frame-pointer,-O2)
 SANITIZE := $(if $(SANITIZER),-fsanitize=$(SANITIZER) $(if $(findstring undefined,$(SANITIZER)),-fno-sanitize-recover=undefined))
 CFLAGS   ?= -g
@@ -67,8 +69,15 @@ $(BUILD)/core/compute/peak.o: private CFLAGS_FILE := $(VECTOR) $(ASAN_VECTOR)
 
 # The packages are installed first, then make is called again: what pkg-config knows is different then.
 AGAIN := $(MAKE) --no-print-directory -j$(shell nproc)
+# Of several goals each is done after the other, whatever -j says: two makes must not build the same objects at once.
+ifneq ($(word 2,$(MAKECMDGOALS)),)
+ifneq ($(filter-out $(BUILD)/%,$(MAKECMDGOALS)),)
+.NOTPARALLEL:
+endif
+endif
 
-.PHONY: all help run test unit-tests check-unit check-tool check-http install uninstall bench bench-programs bench-onednn bench-cost bench-results bench-models yardsticks deps test-deps clean FORCE
+.PHONY: all help run test unit-tests $(BUILD)/unit-tests check-unit check-tool check-http install uninstall bench \
+        bench-programs bench-onednn bench-cost bench-results bench-models yardsticks deps test-deps clean FORCE
 all: deps
 	$(Q)$(AGAIN) $(TOOL) $(DAEMON)
 
@@ -76,9 +85,9 @@ help:
 	@echo 'make            build the library, the tool and the daemon (build/plain/brainenc, brainencd)'
 	@echo 'make run        install what is missing, build, serve a demo subject on http://127.0.0.1:8080'
 	@echo 'make test       install what is missing, build, run every test'
-	@echo 'make bench      every benchmark at full size, with a ViT-B/14 model of random weights in build/bench; make bench-cost: cost by'
-	@echo '                size, with plots; make bench-results: both, written to tests/bench/RESULTS.md; make bench-models: larger models;'
-	@echo '                make yardsticks: install PyTorch and oneDNN to be measured beside'
+	@echo 'make bench      every benchmark at full size, with a ViT-B/14 model of random weights in build/bench; make bench-cost:'
+	@echo '                cost by size, with plots; make bench-results: both, written to tests/bench/RESULTS.md; make bench-models:'
+	@echo '                larger models; make yardsticks: install PyTorch and oneDNN to be measured beside'
 	@echo 'make install    the tool, the daemon, its configuration and its service (DESTDIR=, PREFIX=/usr/local); make uninstall'
 	@echo 'make clean      remove build/'
 	@echo 'Variables: V=1, SANITIZER=address,undefined or thread, WERROR=1, CC, CFLAGS, LDFLAGS'
@@ -90,12 +99,14 @@ define install_missing
 	    dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
 	done; \
 	if [ -n "$$missing" ] && ! command -v apt-get >/dev/null; then \
-	    echo "This is no Debian or Ubuntu: install what these packages hold there, then call make $(MAKECMDGOALS) PACKAGES= TEST_PACKAGES= :$$missing"; exit 1; \
+	    echo "This is no Debian or Ubuntu: install what these packages hold there, then call" \
+	         "make $(MAKECMDGOALS) PACKAGES= TEST_PACKAGES= :$$missing"; exit 1; \
 	fi; \
 	if [ -n "$$missing" ]; then \
 	    sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
 	    echo "Installing with $$sudo apt-get:$$missing"; \
-	    $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	    $$sudo apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	fi
 endef
 
@@ -115,6 +126,9 @@ $(BUILD)/%.o: %.c $(BUILD)/flags
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) $(CFLAGS_FILE) -MMD -MP -c -o $@ $<
+
+# Objects of tests are kept: a change in the library only links them anew.
+.SECONDARY:
 
 $(LIBRARY): $(call objects,$(CORE_SOURCES))
 	$(call say,AR,$@)
@@ -142,7 +156,8 @@ $(BUILD)/bench_onednn: $(BUILD)/tests/bench/onednn.o $(BENCH_SUPPORT) $(LIBRARY)
 bench-onednn:
 	$(Q)if printf '#include <dnnl.h>\n#if DNNL_VERSION_MAJOR != 2\n#error\n#endif\n' | $(CC) -E -x c - >/dev/null 2>&1; \
 	    then $(MAKE) --no-print-directory $(BUILD)/bench_onednn; \
-	    else echo 'oneDNN is not installed (libdnnl-dev, version 2), so there is nothing to compare the products with'; fi
+	    else rm -f $(BUILD)/bench_onednn; \
+	        echo 'oneDNN is not installed (libdnnl-dev, version 2), so there is nothing to compare the products with'; fi
 
 # Tests of failing allocations see every malloc, calloc, realloc, posix_memalign, strdup and mmap of the library.
 WRAPPED := malloc calloc realloc posix_memalign strdup mmap
@@ -164,12 +179,15 @@ export TSAN_OPTIONS ?= halt_on_error=1:second_deadlock_stack=1
 RUNNER := $(if $(findstring thread,$(SANITIZER)),setarch -R)
 
 test: test-deps
-	$(Q)$(AGAIN) unit-tests $(TOOL) $(DAEMON)
+	$(Q)$(AGAIN) $(BUILD)/unit-tests $(TOOL) $(DAEMON)
 	$(Q)$(MAKE) --no-print-directory check-unit
 	$(Q)$(MAKE) --no-print-directory check-tool
 	$(Q)$(MAKE) --no-print-directory check-http
 
-unit-tests: $(UNIT_TESTS)
+unit-tests:
+	$(Q)$(AGAIN) $(BUILD)/unit-tests
+$(BUILD)/unit-tests: $(UNIT_TESTS)
+	@:
 check-unit: unit-tests
 	$(Q)for test in $(sort $(UNIT_TESTS)); do $(RUNNER) $$test || { echo "FAILED: $$test"; exit 1; }; done
 
@@ -185,7 +203,8 @@ check-http: $(TOOL) $(DAEMON)
 
 # --- running and installing -----------------------------------------------------------------------
 run: all
-	$(Q)[ -f build/demo/brainencd.yaml ] && $(DAEMON) --config build/demo/brainencd.yaml --check >/dev/null || $(TOOL) demo -o build/demo
+	$(Q)[ -f build/demo/brainencd.yaml ] && $(DAEMON) --config build/demo/brainencd.yaml --check >/dev/null || \
+	    $(TOOL) demo -o build/demo
 	$(Q)exec $(DAEMON) --config build/demo/brainencd.yaml
 
 PREFIX     ?= /usr/local
@@ -229,7 +248,8 @@ bench-cost: bench-programs
 bench-results:
 	$(Q)$(MAKE) --no-print-directory bench
 	$(Q)$(MAKE) --no-print-directory bench-cost
-	$(Q)$(BENCH_PYTHON)/results.py build/bench.json build/cost.json > tests/bench/RESULTS.md
+	$(Q)$(BENCH_PYTHON)/results.py build/bench.json build/cost.json > build/RESULTS.md
+	$(Q)mv build/RESULTS.md tests/bench/RESULTS.md
 
 # Larger models for a section of `make bench`: 18 GB.
 bench-models: bench-programs

@@ -92,11 +92,12 @@ const char *be_session_isa(const be_session *session);
 void be_session_run(be_session *session, size_t count, void (*run)(void *context, size_t index, size_t worker),
                     void *context);
 
-/* Where the answer for one image and one subject goes; what is NULL is not asked for. T is the image's grid, rows * columns. Maps are
- * numbered as be_subject_info says: map r is ROI r of the subject's set in the left hemisphere, map maps / 2 + r in the right one.
- * A subject without maps (info.maps 0) writes no attention. */
+/* Where the answer for one image and one subject goes; what is NULL is not asked for. T is the image's grid, rows * columns. Maps
+ * are numbered as be_subject_info says: map r is ROI r of the subject's set in the left hemisphere, map maps / 2 + r in the right
+ * one. A subject without maps (info.maps 0) writes no attention. */
 typedef struct be_output {
-    float *vertices;        /* [V_lh + V_rh]: the response, in the subject's units; of an ensemble the weighted mean of its members */
+    float *vertices;        /* [V_lh + V_rh]: the response, in the subject's units; of an ensemble the weighted mean of its
+                             * members */
     float *spread;          /* [V_lh + V_rh]: of an ensemble, the standard deviation over its runs; 0 with one run */
     float *attention;       /* [maps][T]: where each ROI's query looked, mean over heads (and members); each map sums to 1 */
     float *attention_heads; /* [heads][maps][T] */

@@ -120,7 +120,8 @@ static be_status run_member(const be_member_run *run, size_t subject, size_t mem
 /* --- maps ----------------------------------------------------------------------------------------- */
 
 /* out[r] (+)= the map of ROI r's query, for each of `layers` sheets (the mean, or each head) of `queries` maps. */
-static void place_maps(const be_member_run *run, const be_subject *subject, const float *from, size_t sheets, bool first, float *out)
+static void place_maps(const be_member_run *run, const be_subject *subject, const float *from, size_t sheets, bool first,
+                       float *out)
 {
     const be_subject_info *info = be_subject_get_info(subject);
     const uint32_t *queries = be_subject_map_queries(subject);

@@ -1,4 +1,5 @@
-/* A subject's members on an image's feature maps: predictions combined, maps averaged; for session.c only. MODEL sections 4 and 6. */
+/* A subject's members on an image's feature maps: predictions combined, maps averaged; for session.c only. MODEL sections 4 and
+ * 6. */
 #ifndef BRAINENC_MEMBERS_H
 #define BRAINENC_MEMBERS_H
 

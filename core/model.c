@@ -261,7 +261,8 @@ static be_status check_subjects(const be_model *model, const be_model_options *o
                            info->image_size, why.message);
         for (size_t j = 0; j < i; j++) {
             if (strcmp(info->name, be_subject_get_info(model->subjects[j])->name) == 0)
-                return be_fail(error, BE_ERROR_ARGUMENT, "%s: a subject named '%s' is there already (`brainenc import --name` gives "
+                return be_fail(error, BE_ERROR_ARGUMENT,
+                               "%s: a subject named '%s' is there already (`brainenc import --name` gives "
                                "another)", options->subjects[i], info->name);
         }
     }
@@ -404,8 +405,8 @@ be_status be_model_check_image(const be_model *model, size_t subject, size_t wid
 {
     size_t rows, columns, side = be_backbone_get_info(model->backbone)->image_size;
     if (side > 0 && (width != side || height != side))
-        return be_fail(error, BE_ERROR_ARGUMENT, "fit: the backbone takes pictures of %zu x %zu pixels alone, not %zu x %zu", side, side,
-                       width, height);
+        return be_fail(error, BE_ERROR_ARGUMENT, "fit: the backbone takes pictures of %zu x %zu pixels alone, not %zu x %zu", side,
+                       side, width, height);
     be_backbone_grid(model->backbone, width, height, &rows, &columns);
     return be_encoder_check_grid(be_subject_encoder(model->subjects[subject], 0), rows, columns, error);
 }

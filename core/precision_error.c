@@ -149,7 +149,8 @@ static be_status predict_samples(be_model *model, const be_session_options *opti
 /* --- measuring ------------------------------------------------------------------------------------ */
 
 /* What the same files answer in f32. They are closed again: both precisions at once would take both's memory. */
-static be_status predict_reference(const be_model_options *options, const be_session_options *session, float ***out, be_error *error)
+static be_status predict_reference(const be_model_options *options, const be_session_options *session, float ***out,
+                                   be_error *error)
 {
     be_model_options exact = *options;
     be_model *model;
@@ -178,7 +179,8 @@ static be_status measure(be_model *model, const be_session_options *session, flo
     return BE_OK;
 }
 
-be_status be_model_open_measured(const be_model_options *options, const be_session_options *session, be_model **out, be_error *error)
+be_status be_model_open_measured(const be_model_options *options, const be_session_options *session, be_model **out,
+                                 be_error *error)
 {
     float **reference;
     if (options->precision == BE_PRECISION_F32)

@@ -52,7 +52,8 @@ static size_t scratch_bytes(const be_session *session)
 {
     size_t bytes = be_backbone_scratch_bytes(be_model_get_backbone(session->model), session->tokens);
     for (size_t i = 0; i < be_model_subjects(session->model); i++)
-        bytes = larger(bytes, be_encoder_scratch_bytes(be_subject_encoder(be_model_subject(session->model, i), 0), session->tokens));
+        bytes = larger(bytes, be_encoder_scratch_bytes(be_subject_encoder(be_model_subject(session->model, i), 0),
+                                                       session->tokens));
     return bytes;
 }
 
@@ -323,7 +324,8 @@ static be_status check_groups(const be_subject_info *info, const be_vertex_group
         for (size_t i = 0; i < groups[g].count; i++) {
             uint32_t vertex = groups[g].vertices[i];
             if (vertex >= total)
-                return be_fail(error, BE_ERROR_ARGUMENT, "vertices: there is no %u, %s has %zu", (unsigned)vertex, info->name, total);
+                return be_fail(error, BE_ERROR_ARGUMENT, "vertices: there is no %u, %s has %zu", (unsigned)vertex, info->name,
+                               total);
         }
     }
     return BE_OK;

@@ -68,7 +68,8 @@ static be_status add_texts(request *it, const cJSON *image, const cJSON *images,
     if (cJSON_IsString(image) && !images)
         return add_base64(it, image->valuestring, 0, error);
     if (image || !cJSON_IsArray(images))
-        return be_fail(error, BE_ERROR_ARGUMENT, "the JSON body is to be {\"image\": \"<base64>\"} or {\"images\": [\"<base64>\", ...]}");
+        return be_fail(error, BE_ERROR_ARGUMENT,
+                       "the JSON body is to be {\"image\": \"<base64>\"} or {\"images\": [\"<base64>\", ...]}");
     cJSON_ArrayForEach(item, images) {
         if (place == most)
             return be_fail(error, BE_ERROR_LIMIT, "images: more than %zu in one request", most);
@@ -92,7 +93,8 @@ static be_status check_keys(const cJSON *root, be_error *error)
         else if (strcmp(item->string, "images") == 0)
             images++;
         else
-            return be_fail(error, BE_ERROR_ARGUMENT, "unknown key '%.40s' in the JSON body; there are: image, images (parameters go into the URL)",
+            return be_fail(error, BE_ERROR_ARGUMENT,
+                           "unknown key '%.40s' in the JSON body; there are: image, images (parameters go into the URL)",
                            item->string);
     }
     return image <= 1 && images <= 1 ? BE_OK : be_fail(error, BE_ERROR_ARGUMENT, "a key of the JSON body is there twice");

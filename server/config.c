@@ -166,7 +166,8 @@ static be_status take_subject(reader *self, yaml_node_t *node, subject_entry *en
             return reader_fail_key(self, node, entry->name, "is there twice");
     }
     if (strcmp(entry->name, "all") == 0 || !be_name_is_plain(entry->name))
-        return be_fail(self->error, BE_ERROR_ARGUMENT, "%s:%zu: name: '%.80s' is no name for a subject (1 to %d printable bytes, no "
+        return be_fail(self->error, BE_ERROR_ARGUMENT,
+                       "%s:%zu: name: '%.80s' is no name for a subject (1 to %d printable bytes, no "
                        "comma, not 'all')", self->path, node->start_mark.line + 1, entry->name, BE_SUBJECT_NAME_SIZE - 1);
     be_status status = find_backbone(self, node, entry->backbone, &to->backbone);
     to->name = entry->name;

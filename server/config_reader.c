@@ -121,7 +121,8 @@ static be_status fail_unknown(const reader *self, const yaml_node_t *key, const 
         snprintf(names + length, sizeof names - length, "%s%s", i ? ", " : "", rules[i].name);
     }
     return be_fail(self->error, BE_ERROR_ARGUMENT, "%s:%zu: unknown key '%.60s'%s%s; there are: %s", self->path,
-                   key->start_mark.line + 1, reader_text(key) ? reader_text(key) : "?", where ? " in " : "", where ? where : "", names);
+                   key->start_mark.line + 1, reader_text(key) ? reader_text(key) : "?", where ? " in " : "", where ? where : "",
+                   names);
 }
 
 be_status reader_read_mapping(reader *self, const char *where, yaml_node_t *node, const key_rule *rules, size_t count,

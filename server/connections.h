@@ -22,8 +22,8 @@ open_connection *connections_add(connections *self, int socket);
 void connections_remove(connections *self, open_connection *it);
 /* A request begins or ends on it; NULL is allowed. */
 void connections_set_busy(connections *self, open_connection *it, bool busy);
-/* Whether the request that is under way on it may go on, which is counted until it ends: false when as many as the limit are. Those that
- * nobody asks about, such as a monitor's, take no place. */
+/* Whether the request that is under way on it may go on, which is counted until it ends: false when as many as the limit are. Those
+ * that nobody asks about, such as a monitor's, take no place. */
 bool connections_admit(connections *self, open_connection *it);
 
 #endif

@@ -18,8 +18,8 @@ typedef struct engine_subject {
     be_quality quality[BE_HEMISPHERES]; /* of all its vertices */
 } engine_subject;
 
-/* Loads what `from` names, measures what a precision other than f32 costs, opens sessions and predicts one picture for each subject as a self-test: answers that are not
- * finite are an error. The result has one reference. */
+/* Loads what `from` names, measures what a precision other than f32 costs, opens sessions and predicts one picture for each subject
+ * as a self-test: answers that are not finite are an error. The result has one reference. */
 be_status engine_load(const config *from, engine **out, be_error *error);
 engine *engine_acquire(engine *self);
 void engine_release(engine *self);

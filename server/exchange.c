@@ -108,7 +108,8 @@ enum MHD_Result exchange_send(exchange *it, answer *from)
     if (from->status == 401)
         MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
     if (from->status == 405)
-        MHD_add_response_header(response, "Allow", it->route == ROUTE_PREDICT ? "POST" : it->route == ROUTE_ATTENTION ? "GET, POST" : "GET");
+        MHD_add_response_header(response, "Allow",
+                                it->route == ROUTE_PREDICT ? "POST" : it->route == ROUTE_ATTENTION ? "GET, POST" : "GET");
     if (it->too_large || atomic_load(&it->shared->draining))
         MHD_add_response_header(response, "Connection", "close");
     add_cors(it, response);
@@ -123,8 +124,8 @@ void exchange_send_and_close(exchange *it)
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(it->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     const answer *from = &it->answer;
     be_text text = {0};
-    be_text_add_format(&text, "HTTP/1.1 %u %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n", from->status,
-                       MHD_get_reason_phrase_for(from->status), from->type, from->size);
+    be_text_add_format(&text, "HTTP/1.1 %u %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
+                       from->status, MHD_get_reason_phrase_for(from->status), from->type, from->size);
     be_text_add_bytes(&text, from->bytes ? from->bytes : "", from->size);
     note_sent(it, from);
     if (!text.failed && send(info->connect_fd, text.bytes, text.length, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)text.length)

@@ -62,7 +62,8 @@ static bool check_key(exchange *it)
         return true;
     }
     metrics_rejected(it->shared->metrics, REJECTED_KEY);
-    exchange_fail(it, 401, "key", key ? "the API key is not known" : "an API key is needed: Authorization: Bearer KEY, or X-API-Key: KEY");
+    exchange_fail(it, 401, "key",
+                  key ? "the API key is not known" : "an API key is needed: Authorization: Bearer KEY, or X-API-Key: KEY");
     return false;
 }
 
@@ -81,7 +82,8 @@ static void answer_metrics(exchange *it)
 {
     be_text text = {0};
     metrics_write(it->shared->metrics, it->settings ? it->settings->engine : NULL, &text);
-    it->answer = (answer){.status = 200, .type = "text/plain; version=0.0.4; charset=utf-8", .bytes = text.bytes, .size = text.length};
+    it->answer = (answer){.status = 200, .type = "text/plain; version=0.0.4; charset=utf-8", .bytes = text.bytes,
+                          .size = text.length};
 }
 
 static void answer_page(exchange *it)
@@ -268,7 +270,9 @@ static enum MHD_Result send_settled(exchange *it)
 {
     switch (atomic_load(&it->request->state)) {
     case STATE_ANSWERED: return exchange_send(it, &it->request->answer);
-    case STATE_EXPIRED: exchange_fail(it, 504, "deadline", "the request's deadline (limits.deadline_ms) passed before it was computed"); break;
+    case STATE_EXPIRED:
+        exchange_fail(it, 504, "deadline", "the request's deadline (limits.deadline_ms) passed before it was computed");
+        break;
     default: return MHD_NO; /* the client left */
     }
     return exchange_send(it, &it->answer);
@@ -366,8 +370,8 @@ be_status http_start(const config *first, scheduler *scheduling, results *held, 
     }
     /* poll, not epoll: with epoll libmicrohttpd overlooks an end of file that comes together with the last bytes. */
     self->daemon = MHD_start_daemon(MHD_USE_POLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, handle, self,
-                                    MHD_OPTION_LISTEN_SOCKET, self->listening.descriptor, MHD_OPTION_NOTIFY_COMPLETED, complete, self,
-                                    MHD_OPTION_NOTIFY_CONNECTION, connection_changed, self,
+                                    MHD_OPTION_LISTEN_SOCKET, self->listening.descriptor, MHD_OPTION_NOTIFY_COMPLETED, complete,
+                                    self, MHD_OPTION_NOTIFY_CONNECTION, connection_changed, self,
                                     MHD_OPTION_THREAD_POOL_SIZE, (unsigned)HTTP_THREADS,
                                     MHD_OPTION_CONNECTION_LIMIT, (unsigned)(first->connections + SPARE_CONNECTIONS),
                                     MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_MEMORY,

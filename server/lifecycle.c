@@ -98,7 +98,8 @@ static void note_subject(const engine *served, size_t index)
     const be_precision_error *measured = be_model_precision_error(model, subject->subject);
     char against[128] = "";
     if (measured)
-        snprintf(against, sizeof against, "; against f32 over %zu pictures: correlation %.6f, largest difference %.4f of the spread",
+        snprintf(against, sizeof against,
+                 "; against f32 over %zu pictures: correlation %.6f, largest difference %.4f of the spread",
                  measured->pictures, measured->correlation, measured->largest);
     log_note("serves %s (%s, %s by %s) with weights %.12s%s", subject->name, be_model_backbone(model)->name,
              be_precision_name(be_model_precision(model)), be_session_isa(engine_session(served, subject->model)),

@@ -157,7 +157,8 @@ typedef struct described_route {
 } described_route;
 
 static const described_route described[] = {
-    {"/predict", "post", "The response of every vertex to the images of the body. model tells what computed it: in a precision other than f32 with "
+    {"/predict", "post", "The response of every vertex to the images of the body. model tells what computed it: in a precision "
+                         "other than f32 with "
      "precision_error, how far its answers to drawn pictures are from those in f32.",
      {{"subject", "a name, names with commas, or all (default: the first configured)"},
       {"rois", "only these ROIs' vertices: names, stems, families, all; commas combine"},
@@ -181,7 +182,8 @@ static const described_route described[] = {
       {"id", "the prediction's; without it your most recent one"}, {"subject", "one name: your most recent prediction of it"},
       {"hemi", "of ROIs: lh, rh or both (default)"}, {"heads", "mean (default) or all"},
       {"format", "json, npy or png (also by Accept)"}}, COMPUTES},
-    {"/subjects", "get", "What is loaded, what the precision costs each subject, and how well each is predicted (each ROI: /rois?quality=true).",
+    {"/subjects", "get", "What is loaded, what the precision costs each subject, and how well each is predicted (each ROI: "
+                         "/rois?quality=true).",
      {{NULL, NULL}}, ASKS_FOR_A_KEY},
     {"/rois", "get", "The ROIs of the subjects.", {{"subject", "as for /predict (default: all)"},
       {"quality", "true: how well each one's vertices are predicted"},

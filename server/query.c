@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/answer/gifti.h"
+
 const char *parameter(const parameters *from, const char *key)
 {
     for (size_t i = 0; i < from->count; i++) {
@@ -198,7 +200,8 @@ static be_status check_subjects(const request *it, be_error *error)
                 engine_subject_info(served, query->subjects[0])->image_size ||
             be_model_backbone(engine_model(served, other->model))->patch !=
                 be_model_backbone(engine_model(served, first->model))->patch)
-            return be_fail(error, BE_ERROR_ARGUMENT, "subject: %s and %s were trained on images of other sizes: ask for them one by one",
+            return be_fail(error, BE_ERROR_ARGUMENT,
+                           "subject: %s and %s were trained on images of other sizes: ask for them one by one",
                            first->name, other->name);
     }
     if (query->n_subjects > 1 && query->format != FORMAT_JSON)
@@ -241,6 +244,20 @@ static be_status read_rois(request *it, const char *names, be_roi_selection *sel
     return status;
 }
 
+/* A GIFTI file without a vertex is refused here, before anything is computed. The whole of a subject is never empty. */
+static be_status check_gifti(const request *it, be_error *error)
+{
+    be_columns columns = {0};
+    if (it->query.format != FORMAT_GIFTI || !it->query.only_some)
+        return BE_OK;
+    const be_surface surface = engine_subject_surface(it->engine, it->query.subjects[0]);
+    be_status status = be_columns_make(&surface, it->query.space, &it->query.only[0], it->query.hemisphere, &columns, error);
+    if (status == BE_OK)
+        status = be_gifti_check(&columns, it->query.hemisphere, error);
+    be_columns_free(&columns);
+    return status;
+}
+
 /* The maps of ROIs or, when `rois` is NULL, of vertices, for each subject. */
 static be_status read_maps(request *it, const char *rois, const char *vertices, be_error *error)
 {
@@ -271,6 +288,8 @@ static be_status read_predict(request *it, const parameters *from, be_error *err
         status = read_side(it, from, error);
     if (status == BE_OK)
         status = read_rois(it, parameter(from, "rois"), query->only, &query->only_some, error);
+    if (status == BE_OK)
+        status = check_gifti(it, error);
     query->hemispheres[BE_LEFT] = query->hemispheres[BE_RIGHT] = true;
     if (status == BE_OK && parameter(from, "attention"))
         status = read_maps(it, parameter(from, "attention"), NULL, error);

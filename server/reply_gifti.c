@@ -53,7 +53,8 @@ be_status reply_write_gifti(request *it, be_error *error)
     if (status == BE_OK)
         status = list_pictures(it, &pictures, error);
     const be_gifti file = {.surface = &surface, .space = it->query.space, .hemisphere = it->query.hemisphere, .columns = &columns,
-                           .fit = it->query.fit, .by = be_provenance_of(engine_model(it->engine, subject->model)), .n_images = it->n_images, .names = pictures.names, .vertices = pictures.vertices};
+                           .fit = it->query.fit, .by = be_provenance_of(engine_model(it->engine, subject->model)),
+                           .n_images = it->n_images, .names = pictures.names, .vertices = pictures.vertices};
     if (status == BE_OK)
         status = be_gifti_make(&file, &bytes, &it->answer.size, error);
     if (status == BE_OK) {

@@ -97,8 +97,8 @@ static void shrink(results *self, size_t limit)
     atomic_store(&self->metrics->held_results, self->count);
 }
 
-/* The one put last of those with this id, of this caller, of this subject; NULL is any. Without an id NULL when a later one was put and
- * is gone. */
+/* The one put last of those with this id, of this caller, of this subject; NULL is any. Without an id NULL when a later one was put
+ * and is gone. */
 static entry *find(results *self, const char *id, const char *caller, const size_t *subject)
 {
     entry *found = NULL;

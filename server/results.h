@@ -9,8 +9,8 @@
 
 typedef struct results results;
 
-/* One prediction of one subject; immutable, reference-counted. It keeps its engine. One of a subject without maps is held too: who asks
- * for its map is told why there is none. */
+/* One prediction of one subject; immutable, reference-counted. It keeps its engine. One of a subject without maps is held too: who
+ * asks for its map is told why there is none. */
 typedef struct held_result held_result;
 struct held_result {
     char id[BE_ID_SIZE];

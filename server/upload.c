@@ -71,8 +71,8 @@ bool upload_is_refused(const exchange *it)
 {
     const char *length = exchange_header(it, "Content-Length");
     bool has_body = length ? strcmp(length, "0") != 0 : exchange_header(it, "Transfer-Encoding") != NULL;
-    return has_body && (it->answer.status >= 500 || it->answer.status == 401 || it->answer.status == 413 || exchange_header(it, "Expect") ||
-                        (length && strtoull(length, NULL, 10) > most_bytes(it)));
+    return has_body && (it->answer.status >= 500 || it->answer.status == 401 || it->answer.status == 413 ||
+                        exchange_header(it, "Expect") || (length && strtoull(length, NULL, 10) > most_bytes(it)));
 }
 
 /* Ends an upload that is not going to be computed. */
@@ -134,7 +134,8 @@ bool upload_submit(exchange *it)
         return false;
     }
     if (it->misplaced) {
-        exchange_fail(it, 400, "argument", "the form has a parameter as a field; parameters go into the URL: /predict?subject=NAME");
+        exchange_fail(it, 400, "argument",
+                      "the form has a parameter as a field; parameters go into the URL: /predict?subject=NAME");
         return false;
     }
     if (it->broken) {

@@ -1,4 +1,4 @@
-"""Every variant of the published system that has a golden case: what to import, with which backbone, and the fixtures' tolerances."""
+"""Every variant of the published system that has a golden case: what to import, with which backbone, and the tolerances."""
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,7 +80,8 @@ CASES = [
     other("clip/transformer_rois", **GELU), other("clip/spatial_rois", **GELU), other("clip/linear_cls", **GELU),
     other("resnet/resnet18", "resnet18", tolerance=4e-5, map_tolerance=3e-6),
     other("resnet/resnet50", "resnet50", tolerance=4e-4, map_tolerance=3e-5),
-    Case("ensemble", GOLDEN / "ensemble", options=("--ensemble", GOLDEN / "ensemble/results"), checkpoint="", suffix="_mean_over_runs"),
+    Case("ensemble", GOLDEN / "ensemble", options=("--ensemble", GOLDEN / "ensemble/results"), checkpoint="",
+         suffix="_mean_over_runs"),
     other("resnet/resnet50_dilation", "resnet50_dilated", tolerance=4e-4, map_tolerance=3e-5),
 ]
 WITH_MAPS = [case for case in CASES if case.maps_file().exists() and "voxels" not in case.name]  # whose maps are of vertices

@@ -6,8 +6,8 @@
 
 typedef struct bare bare;
 
-/* Makes operands of random numbers for the products of one such image: be_model_list_products. The readout, which is bound by memory,
- * is no matrix product and is left out. */
+/* Makes operands of random numbers for the products of one such image: be_model_list_products. The readout, which is bound by
+ * memory, is no matrix product and is left out. */
 be_status bare_create(const be_model *model, const be_image *image, size_t threads, bare **bare, be_error *error);
 void bare_free(bare *bare);
 /* Floating-point operations of one image's products. */

@@ -11,7 +11,8 @@ static const char help[] =
     "usage: brainenc bench --demo FOLDER [OPTION]... | brainenc bench IMAGE --backbone FILE --subject FILE [OPTION]...\n\n"
     "Measures loading, memory, and a prediction stage by stage: its time, its rate, and what part that is of this machine's\n"
     "own peak, which is measured first; and against the bare time of its matrix products by cblas_sgemm at their own shapes,\n"
-    "in turn with it. One image on all threads, and a stream of images, one a thread. Medians of the rounds.\n\n"
+    "in turn with it. One image on all threads, and a stream of images, one a thread. Medians over the rounds, the fastest\n"
+    "and the slowest; a ratio is of what one round measured in turn.\n\n"
     COMPUTE_HELP
     "  --demo FOLDER       what `brainenc demo --full -o FOLDER` wrote\n"
     "  --against FOLDER    another demo, or the same: one image of it, in turn with this one's, and the ratio\n"
@@ -311,7 +312,8 @@ static int parse(int argc, char **argv, job *self)
     enum { OPTION_DEMO = 256, OPTION_AGAINST, OPTION_AGAINST_PRECISION, OPTION_ROUNDS, OPTION_JSON };
     static const struct option own[] = {
         {"demo", required_argument, NULL, OPTION_DEMO}, {"against", required_argument, NULL, OPTION_AGAINST},
-        {"against-precision", required_argument, NULL, OPTION_AGAINST_PRECISION}, {"rounds", required_argument, NULL, OPTION_ROUNDS},
+        {"against-precision", required_argument, NULL, OPTION_AGAINST_PRECISION},
+        {"rounds", required_argument, NULL, OPTION_ROUNDS},
         {"json", no_argument, NULL, OPTION_JSON}, {NULL, 0, NULL, 0},
     };
     struct option all[N_COMPUTE_OPTIONS + sizeof own / sizeof *own];
@@ -325,7 +327,9 @@ static int parse(int argc, char **argv, job *self)
         case OPTION_DEMO: code = use_own_demo(self, optarg); break;
         case OPTION_AGAINST: code = use_demo(optarg, &self->rival.paths, &self->rival.compute); break;
         case OPTION_AGAINST_PRECISION: self->rival.compute.precision = optarg; break;
-        case OPTION_ROUNDS: code = parse_count("rounds", optarg, MOST_ROUNDS, &self->results.rounds) ? EXIT_DONE : EXIT_USAGE; break;
+        case OPTION_ROUNDS:
+            code = parse_count("rounds", optarg, MOST_ROUNDS, &self->results.rounds) ? EXIT_DONE : EXIT_USAGE;
+            break;
         case OPTION_JSON: self->json = true; break;
         default: return EXIT_USAGE;
         }

@@ -21,9 +21,9 @@ static const char help[] =
     "  --full              the published size: ViT-B/14, 19,004 left and 20,544 right vertices (480 MB; for benchmarks)\n"
     "  --vertices N        so many in each hemisphere, 100 to 163842\n"
     "  --readout NAME      rois_all (default) or voxels: a query for each ROI and hemisphere, or one for each vertex\n"
-    "  --layers LIST       an ensemble, results/ in the place of checkpoint.pth: a model for each of these layers of the\n"
-    "                      backbone, such as 1,3\n"
-    "  --runs N            an ensemble with N models a layer\n"
+    "  --layers LIST       a model for each of these layers of the backbone, such as 1,3 (default: 1)\n"
+    "  --runs N            N models a layer (default: 1). More than one model in all is an ensemble: results/ in the place\n"
+    "                      of checkpoint.pth\n"
     "  --seed N            another model\n\n"
     "example: brainenc demo -o demo && brainenc predict demo/picture.png --backbone demo/dinov2_demo_pretrain.pth \\\n"
     "             --subject demo/subj01.safetensors\n"
@@ -228,7 +228,8 @@ static be_status write_config(const job *self)
     be_status status = make_path(self, path, "brainencd.yaml");
     if (status != BE_OK)
         return status;
-    be_text_add(&text, "# Serves the demo: brainencd --config THIS FILE. All keys: config/brainencd.yaml.\nlisten: 127.0.0.1:8080\n");
+    be_text_add(&text, "# Serves the demo: brainencd --config THIS FILE. All keys: config/brainencd.yaml.\n"
+                       "listen: 127.0.0.1:8080\n");
     be_text_add_format(&text, "backbones: {demo: {weights: %s, kind: dinov2}}\n", self->size.backbone_file);
     be_text_add(&text, "subjects:\n  - {name: subj01, weights: subj01.safetensors, backbone: demo}\n");
     status = be_text_finish(&text, self->error);
@@ -261,8 +262,8 @@ static bool holds_demo(const job *self)
 /* The names a demo has are those that real data has: what is not a demo's is not written over. */
 static be_status check_folder(const job *self)
 {
-    const char *const names[] = {"subj01.safetensors", self->size.backbone_file, "checkpoint.pth", "results", "algonauts", "picture.png",
-                                 "brainencd.yaml"};
+    const char *const names[] = {"subj01.safetensors", self->size.backbone_file, "checkpoint.pth", "results", "algonauts",
+                                 "picture.png", "brainencd.yaml"};
     char path[PATH_SIZE];
     struct stat info;
     be_status status = BE_OK;
@@ -271,7 +272,8 @@ static be_status check_folder(const job *self)
     for (size_t i = 0; i < sizeof names / sizeof *names && status == BE_OK; i++) {
         status = make_path(self, path, names[i]);
         if (status == BE_OK && lstat(path, &info) == 0)
-            status = be_fail(self->error, BE_ERROR_ARGUMENT, "%s: is there already, and not from a demo: name another folder", path);
+            status = be_fail(self->error, BE_ERROR_ARGUMENT, "%s: is there already, and not from a demo: name another folder",
+                             path);
     }
     return status;
 }

@@ -173,7 +173,8 @@ static void add_encoder(collection *to, const demo_size *size, size_t queries)
 #define WHOLE(NAME, VALUE) {NAME, {.kind = BE_VALUE_INT, .as.integer = (int64_t)(VALUE)}}
 #define NUMBER(NAME, VALUE) {NAME, {.kind = BE_VALUE_FLOAT, .as.number = VALUE}}
 
-be_status demo_write_checkpoint(const char *path, const demo_size *size, const demo_model *model, demo_random *random, be_error *error)
+be_status demo_write_checkpoint(const char *path, const demo_size *size, const demo_model *model, demo_random *random,
+                                be_error *error)
 {
     collection to = {.random = random, .error = error};
     const be_torch_setting settings[] = {

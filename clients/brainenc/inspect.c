@@ -254,7 +254,8 @@ static be_status describe_subject(const char *path, report *to, be_error *error)
     if (strstr(info->encoder, "transformer"))
         tell_format(to, "encoder", "%s, %zu heads; %s, %zu queries", info->encoder, info->heads, info->readout, info->queries);
     else
-        tell_format(to, "encoder", "%s; %s, %zu %s", info->encoder, info->readout, info->queries, info->queries == 1 ? "query" : "queries");
+        tell_format(to, "encoder", "%s; %s, %zu %s", info->encoder, info->readout, info->queries,
+                    info->queries == 1 ? "query" : "queries");
     tell_format(to, "predicts", "%zu left and %zu right vertices, %s", info->n_vertices[BE_LEFT], info->n_vertices[BE_RIGHT],
                 info->units);
     tell_format(to, "images", "%zu x %zu pixels", info->image_size, info->image_size);

@@ -16,7 +16,8 @@ static void print_help(void)
          "usage: brainenc COMMAND [OPTION]... (brainenc COMMAND --help tells the options and shows an example)\n");
     for (size_t i = 0; i < N_COMMANDS; i++)
         printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
-    puts("\nbrainenc --version prints the version\n\nexit codes: 0 done, 1 the system refused (files, memory), 2 wrong command line, 3 a file or name does not\n"
+    puts("\nbrainenc --version prints the version\n\n"
+         "exit codes: 0 done, 1 the system refused (files, memory), 2 wrong command line, 3 a file or name does not\n"
          "exist, 4 an input is damaged, unsupported or over a limit, 5 done but some images failed");
 }
 

@@ -1,4 +1,5 @@
-/* Predictions as GIFTI files, one a hemisphere. They hold all pictures' arrays at once, so that nothing is written before the end. */
+/* Predictions as GIFTI files, one a hemisphere. They hold all pictures' arrays at once, so that nothing is written before the
+ * end. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,7 +30,8 @@ be_status predict_gifti_open(const predict_job *self, be_error *error)
         char path[PATH_SIZE];
         be_atomic_file *file = NULL;
         if (self->columns[0][h].length == 0)
-            return be_fail(error, BE_ERROR_ARGUMENT, "--rois: '%s' has no vertex in %s, and a GIFTI file cannot be empty: take .npy or .json",
+            return be_fail(error, BE_ERROR_ARGUMENT,
+                           "--rois: '%s' has no vertex in %s, and a GIFTI file cannot be empty: take .npy or .json",
                            self->ask->rois, be_hemisphere_name((be_hemisphere)h));
         status = make_path(self, (be_hemisphere)h, path, error);
         if (status == BE_OK)
@@ -73,7 +75,8 @@ static be_status make_file(const predict_job *self, be_hemisphere hemisphere, un
         rows[i] = kept + i * count_vertices(self) + (hemisphere == BE_LEFT ? 0 : subject->info->n_vertices[BE_LEFT]);
         names[i] = picture_list_at(ask->pictures, i)->name;
     }
-    const be_gifti file = {.surface = &surface, .space = ask->space, .hemisphere = hemisphere, .columns = &self->columns[0][hemisphere],
+    const be_gifti file = {.surface = &surface, .space = ask->space, .hemisphere = hemisphere,
+                           .columns = &self->columns[0][hemisphere],
                            .fit = ask->compute.fit, .by = subject->by, .n_images = count, .names = names, .vertices = rows};
     if (status == BE_OK)
         status = be_gifti_make(&file, bytes, size, error);

@@ -148,8 +148,8 @@ static be_status make_maps(const predict_job *job, size_t subject, const predict
     const be_answer_image *about = &answer->picture->about;
     const be_map_source source = {.info = job->subjects[subject].info, .output = &answer->outputs[subject], .rows = about->rows,
                                   .columns = about->columns, .session = job->local->engine.session, .subject = subject};
-    be_status status = be_allocate_floats(values, be_map_selection_count(&job->maps[subject]) * about->rows * about->columns, "answers",
-                                          error);
+    be_status status = be_allocate_floats(values, be_map_selection_count(&job->maps[subject]) * about->rows * about->columns,
+                                          "answers", error);
     if (status != BE_OK)
         return status;
     status = be_maps_compute(&source, &job->maps[subject], *values, error);

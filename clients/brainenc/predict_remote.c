@@ -227,7 +227,8 @@ static be_status read_hemisphere(const predict_remote *self, const sent_picture 
     const uint32_t *known = is_placed(job->ask) ? columns->numbers : columns->vertices;
     const bool gaps = is_placed(job->ask) && columns->whole;
     const cJSON *numbers = member(object, "vertices"), *number, *index = job->ask->rois ? member(object, "indices") : NULL;
-    float *values = self->outputs[subject].vertices + (hemisphere == BE_LEFT ? 0 : job->subjects[subject].info->n_vertices[BE_LEFT]);
+    const size_t first = hemisphere == BE_LEFT ? 0 : job->subjects[subject].info->n_vertices[BE_LEFT];
+    float *values = self->outputs[subject].vertices + first;
     size_t expected = gaps ? columns->length : columns->count, found = (size_t)cJSON_GetArraySize(numbers), place = 0, i = 0;
     if (!cJSON_IsArray(numbers) || found != expected)
         return fail_answer(self, from, error, "%s.vertices holds %zu numbers, %zu are expected", side, found, expected);
@@ -249,7 +250,8 @@ static be_status read_hemisphere(const predict_remote *self, const sent_picture 
 }
 
 /* It must be computed as those that the run began with: a server may get other weights or another configuration at any time. */
-static be_status check_model(const predict_remote *self, const sent_picture *from, size_t subject, const cJSON *model, be_error *error)
+static be_status check_model(const predict_remote *self, const sent_picture *from, size_t subject, const cJSON *model,
+                             be_error *error)
 {
     const predict_subject *of = &self->job->subjects[subject];
     const struct { const char *key, *known, *what; } facts[] = {
@@ -262,8 +264,8 @@ static be_status check_model(const predict_remote *self, const sent_picture *fro
         if (!found)
             return fail_answer(self, from, error, "model.%s is no text", facts[i].key);
         if (strcmp(found, facts[i].known) != 0)
-            return be_fail(error, BE_ERROR_IO, "%s: the %s of %s changed since the run began", remote_name(self->server), facts[i].what,
-                           of->info->name);
+            return be_fail(error, BE_ERROR_IO, "%s: the %s of %s changed since the run began", remote_name(self->server),
+                           facts[i].what, of->info->name);
     }
     if (!be_json_get_size(member(model, "backbone_heads"), &heads))
         return fail_answer(self, from, error, "model.backbone_heads is no number that can be");

@@ -396,5 +396,6 @@ be_status remote_ask(remote *self, const char *path, cJSON **root, be_error *err
     if (status != BE_OK)
         return status;
     status = remote_json_parse(answer.text, answer.size, root, &reason);
-    return status == BE_OK ? BE_OK : be_fail(error, status, "%s: %.*s: %s", self->name, (int)strcspn(path, "?"), path, reason.message);
+    return status == BE_OK ? BE_OK : be_fail(error, status, "%s: %.*s: %s", self->name, (int)strcspn(path, "?"), path,
+                                             reason.message);
 }

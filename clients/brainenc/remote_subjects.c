@@ -109,7 +109,8 @@ static be_status read_vertices(const place *where, const cJSON *list, size_t n_v
 {
     void *memory;
     const cJSON *item;
-    be_status status = cJSON_IsArray(list) ? be_allocate(&memory, (size_t)cJSON_GetArraySize(list), sizeof(uint32_t), "a ROI", error)
+    be_status status = cJSON_IsArray(list) ? be_allocate(&memory, (size_t)cJSON_GetArraySize(list), sizeof(uint32_t), "a ROI",
+                                                         error)
                                            : fail_field(where, roi->name, "has no list of vertices", error);
     if (status != BE_OK)
         return status;

@@ -220,8 +220,8 @@ static be_status resume(stream *self, const cJSON *root, size_t size, be_error *
     if (status != BE_OK)
         return status;
     if (strcmp(seen, self->seen) != 0)
-        return be_fail(error, BE_ERROR_ARGUMENT, "%s: one of the %zu images it has results of has changed; --restart throws it away",
-                       self->partial, done);
+        return be_fail(error, BE_ERROR_ARGUMENT,
+                       "%s: one of the %zu images it has results of has changed; --restart throws it away", self->partial, done);
     if (ftruncate(self->descriptor, (off_t)offset) != 0 || lseek(self->descriptor, (off_t)offset, SEEK_SET) < 0)
         return fail_io(self->partial, "cut", error);
     self->offset = offset;

@@ -53,7 +53,8 @@ void compute_options_default(compute_options *options);
 enum { N_COMPUTE_OPTIONS = 10 };
 extern const struct option compute_long_options[N_COMPUTE_OPTIONS];
 #define COMPUTE_HELP \
-    "  --backbone FILE     the backbone's weights: DINOv2, CLIP or ResNet, as Meta, OpenAI, torchvision or Hugging Face name tensors\n" \
+    "  --backbone FILE     the backbone's weights: DINOv2, CLIP or ResNet, as Meta, OpenAI, torchvision or Hugging Face name " \
+    "tensors\n" \
     "  --subject FILE      the subject's weights (`brainenc import` makes them)\n" \
     "  --fit HOW           pictures that are not squares of the training size: crop (default), stretch, pad or native\n" \
     "  --threads N         default: one for each core this process may use\n" \

@@ -43,8 +43,9 @@ be_status be_answer_hash_pixels(const be_image *image, char hash[BE_HASH_SIZE], 
 be_status be_answer_id(const be_model *model, size_t subject, const be_answer_image *image, char id[BE_ID_SIZE],
                        be_error *error);
 
-/* Adds what computes a subject: be_provenance_add, "precision_error" (where it was measured), "features", "layer" (the first member's; of
- * an ensemble all "layers" too), "encoder", "readout", "members", "runs", "storage", the subject's "weights" and "units". */
+/* Adds what computes a subject: be_provenance_add, "precision_error" (where it was measured), "features", "layer" (the first
+ * member's; of an ensemble all "layers" too), "encoder", "readout", "members", "runs", "storage", the subject's "weights" and
+ * "units". */
 void be_answer_add_model(be_json *json, cJSON *to, const be_model *model, size_t subject);
 /* "training_set" and "checkpoint_date", each null when it is not known. */
 void be_answer_add_training(be_json *json, cJSON *to, const be_subject_info *info);

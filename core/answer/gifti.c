@@ -197,16 +197,24 @@ static be_status make(const be_gifti *of, unsigned char **bytes, size_t *size, b
     return status;
 }
 
+be_status be_gifti_check(const be_columns *columns, be_hemisphere hemisphere, be_error *error)
+{
+    if (columns->length == 0)
+        return be_fail(error, BE_ERROR_ARGUMENT, "GIFTI: a file must hold a vertex: the ROIs asked for have none in %s",
+                       be_hemisphere_name(hemisphere));
+    return BE_OK;
+}
+
 be_status be_gifti_make(const be_gifti *of, unsigned char **bytes, size_t *size, be_error *error)
 {
     if (of->n_images > BE_GIFTI_MOST_IMAGES)
         return be_fail(error, BE_ERROR_LIMIT, "GIFTI: a file holds %d pictures at most, %zu are too many: .npy takes any number",
                        BE_GIFTI_MOST_IMAGES, of->n_images);
-    if (of->columns->length == 0)
-        return be_fail(error, BE_ERROR_ARGUMENT, "GIFTI: a file must hold a vertex: the ROIs asked for have none in %s",
-                       be_hemisphere_name(of->hemisphere));
+    be_status status = be_gifti_check(of->columns, of->hemisphere, error);
+    if (status != BE_OK)
+        return status;
     pthread_mutex_lock(&library);
-    be_status status = make(of, bytes, size, error);
+    status = make(of, bytes, size, error);
     pthread_mutex_unlock(&library);
     return status;
 }

@@ -4,7 +4,8 @@
  * them, unless they hold every vertex of fsaverage, an int32 array (NIFTI_INTENT_NODE_INDEX) with the vertex each value is of: on
  * fsaverage where the subject's places there are known, else by the subject's own numbers; its Description says which. The file's
  * metadata: AnatomicalStructurePrimary, subject, space, units, weights, what computed them (as be_provenance_add has it), fit, and
- * where they apply demo, unverified and backbone_unverified. In names and texts '?' stands for what XML or a terminal has no place for.
+ * where they apply demo, unverified and backbone_unverified. In names and texts '?' stands for what XML or a terminal has no place
+ * for.
  */
 #ifndef BRAINENC_ANSWER_GIFTI_H
 #define BRAINENC_ANSWER_GIFTI_H
@@ -27,8 +28,11 @@ typedef struct be_gifti {
     const float *const *vertices;       /* [n_images]: [n_vertices] of the hemisphere */
 } be_gifti;
 
+/* BE_ERROR_ARGUMENT when a file of these columns would hold no vertex. */
+be_status be_gifti_check(const be_columns *columns, be_hemisphere hemisphere, be_error *error);
+
 /* *bytes is the file, the same for the same predictions, to be freed with free(). BE_ERROR_LIMIT for more than
- * BE_GIFTI_MOST_IMAGES, BE_ERROR_ARGUMENT when there is no vertex in it, BE_ERROR_IO when the library could not write it whole.
+ * BE_GIFTI_MOST_IMAGES, the error of be_gifti_check, BE_ERROR_IO when the library could not write it whole.
  * Any thread may call it; one writes at a time. */
 be_status be_gifti_make(const be_gifti *of, unsigned char **bytes, size_t *size, be_error *error);
 

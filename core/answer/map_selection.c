@@ -182,8 +182,8 @@ static be_status list_vertices(const be_subject_info *info, const be_map_label *
 }
 
 /* The vertices of each map: those of ROIs lie in arrays of their own, which `owned` keeps. */
-static be_status list_groups(const be_map_source *source, const be_map_selection *selection, be_vertex_group *groups, uint32_t **owned,
-                             be_error *error)
+static be_status list_groups(const be_map_source *source, const be_map_selection *selection, be_vertex_group *groups,
+                             uint32_t **owned, be_error *error)
 {
     be_status status = BE_OK;
     for (size_t i = 0; i < be_map_selection_count(selection) && status == BE_OK; i++) {
@@ -214,8 +214,8 @@ static be_status compute_groups(const be_map_source *source, const be_vertex_gro
     for (size_t first = 0; first < count && status == BE_OK && is_wanted(source); first += MAPS_AT_ONCE) {
         size_t some = count - first < MAPS_AT_ONCE ? count - first : MAPS_AT_ONCE;
         float *out = values + first * stride;
-        status = be_session_maps(source->session, source->subject, source->output->features, source->rows, source->columns, groups + first,
-                                 some, heads ? NULL : out, heads ? out : NULL, error);
+        status = be_session_maps(source->session, source->subject, source->output->features, source->rows, source->columns,
+                                 groups + first, some, heads ? NULL : out, heads ? out : NULL, error);
     }
     return status;
 }

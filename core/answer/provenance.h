@@ -1,4 +1,5 @@
-/* What computed an answer, beside the subject's own weights: all that its numbers depend on but the picture and how it was fitted. */
+/* What computed an answer, beside the subject's own weights: all that its numbers depend on but the picture and how it was
+ * fitted. */
 #ifndef BRAINENC_ANSWER_PROVENANCE_H
 #define BRAINENC_ANSWER_PROVENANCE_H
 

@@ -162,7 +162,8 @@ static be_activations widen(const vit_run *run, const vit_linear *layer, const b
 }
 
 /* x = x + scale * (in W' + b). */
-static void add_branch(const vit_run *run, const vit_linear *layer, const float *scale, const be_activations *in, float *x, size_t worker)
+static void add_branch(const vit_run *run, const vit_linear *layer, const float *scale, const be_activations *in, float *x,
+                       size_t worker)
 {
     multiply(run, (be_matrix_product){.in = in, .weight = &layer->weight, .epilogue = BE_EPILOGUE_RESIDUAL, .bias = layer->bias,
                                       .scale = scale, .out = x, .out_stride = run->model->width}, worker);
@@ -180,7 +181,8 @@ static void finish_panel(void *context, size_t panel, size_t worker)
     float *x = run->x + first * width;
     be_activations in, hidden;
     be_arena_reset(scratch);
-    be_activations_round(&in, run->team->isa, run->model->precision, run->attended + first * width, width, count, width, 1.0f, scratch);
+    be_activations_round(&in, run->team->isa, run->model->precision, run->attended + first * width, width, count, width, 1.0f,
+                         scratch);
     add_branch(run, &block->out, block->scale1, &in, x, worker);
     be_arena_reset(scratch);
     in = normalised(run, &block->norm2, x, count, worker);
@@ -243,8 +245,8 @@ static void read_panel(void *context, size_t panel, size_t worker)
     }
     be_arena_reset(&run->team->scratch[worker]);
     be_activations normal = normalised(run, self->norm, x, count, worker);
-    multiply(run, (be_matrix_product){.in = &normal, .weight = self->weight, .out = out, .out_stride = self->channels, .bias = self->bias,
-                                      .epilogue = self->bias ? BE_EPILOGUE_BIAS : BE_EPILOGUE_NONE}, worker);
+    multiply(run, (be_matrix_product){.in = &normal, .weight = self->weight, .out = out, .out_stride = self->channels,
+                                      .bias = self->bias, .epilogue = self->bias ? BE_EPILOGUE_BIAS : BE_EPILOGUE_NONE}, worker);
 }
 
 /* Tap number `tap` from the tokens as they are now. */

@@ -126,7 +126,8 @@ static bool ends_in_layer(const char *name, const char *layer)
 }
 
 /* What is in a block beside the layers known here (an adapter, another attention) would change what it computes. */
-static be_status check_block_part(const be_tensor_file *file, const vit_source *from, const char *name, const char *part, be_error *error)
+static be_status check_block_part(const be_tensor_file *file, const vit_source *from, const char *name, const char *part,
+                                  be_error *error)
 {
     const vit_names *names = from->names;
     const char *const layers[] = {names->norm1, names->norm2, names->out, names->widen, names->narrow, names->query, names->key,
@@ -318,7 +319,8 @@ be_status vit_find_heads(const be_tensor_file *file, const vit_source *from, con
         return be_fail(error, options && options->heads ? BE_ERROR_ARGUMENT : BE_ERROR_FORMAT,
                        "%s: width %zu is not a multiple of %zu heads (from %s)", path, width, heads, said_by);
     if (width % HEAD_WIDTH == 0 && heads != width / HEAD_WIDTH)
-        vit_add_note(info, "%zu attention heads for width %zu, where published backbones have %zu", heads, width, width / HEAD_WIDTH);
+        vit_add_note(info, "%zu attention heads for width %zu, where published backbones have %zu", heads, width,
+                     width / HEAD_WIDTH);
     info->heads = heads;
     return BE_OK;
 }

@@ -1,15 +1,9 @@
 /* Products in bfloat16 by AMX: sums of 2 x 2 tiles, each tile 16 rows of 64 bytes; in float32 by AVX-512. The Makefile gives this
- * file alone flags of its own. With BE_TILES_EMULATED the tiles are plain C: so the tests see everything but the instructions
- * themselves on any processor.
+ * file alone flags of its own.
  */
-#if defined(__x86_64__) || defined(BE_TILES_EMULATED)
-#ifdef BE_TILES_EMULATED
-#define TILES be_tiles_emulated
-#define LANES 4
-#else
+#if defined(__x86_64__)
 #define TILES be_tiles_amx
 #define LANES 16
-#endif
 #include "core/compute/tiles_block.inc"
 
 /* A strip's block, 24 KB, stays in the first-level cache while the rows' blocks, as large, go by. */
@@ -18,67 +12,15 @@ enum { GROUP_ROWS = 2 * BE_TILE_ROWS, STRIP_TILES = 2, INNER_TILES = 12, STEPS_A
 /* --- tiles -------------------------------------------------------------------------------------------------------- */
 
 /* `tile` is a number from 0 to 7, written out; strides are bytes from a row to the next. */
-#ifdef BE_TILES_EMULATED
-static _Thread_local float emulated_tiles[8][BE_TILE_ROWS][BE_TILE_ROWS];
-
-static void emulated_zero(int tile)
-{
-    memset(emulated_tiles[tile], 0, sizeof emulated_tiles[tile]);
-}
-
-static void emulated_load(int tile, const void *from, size_t stride)
-{
-    for (size_t row = 0; row < BE_TILE_ROWS; row++)
-        memcpy(emulated_tiles[tile][row], (const char *)from + row * stride, sizeof emulated_tiles[tile][row]);
-}
-
-static void emulated_store(int tile, void *to, size_t stride)
-{
-    for (size_t row = 0; row < BE_TILE_ROWS; row++)
-        memcpy((char *)to + row * stride, emulated_tiles[tile][row], sizeof emulated_tiles[tile][row]);
-}
-
-static float emulated_number(int tile, size_t row, size_t i)
-{
-    uint16_t half;
-    memcpy(&half, (const char *)emulated_tiles[tile][row] + i * sizeof half, sizeof half);
-    uint32_t bits = (uint32_t)half << 16;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-/* As the processor's manual has it: the even and the odd places of `inner` have a sum each. */
-static void emulated_dot(int sums, int a, int b)
-{
-    for (size_t row = 0; row < BE_TILE_ROWS; row++) {
-        for (size_t column = 0; column < BE_TILE_ROWS; column++) {
-            float even = 0, odd = 0;
-            for (size_t pair = 0; pair < BE_TILE_ROWS; pair++) {
-                even += emulated_number(a, row, 2 * pair) * emulated_number(b, pair, 2 * column);
-                odd += emulated_number(a, row, 2 * pair + 1) * emulated_number(b, pair, 2 * column + 1);
-            }
-            emulated_tiles[sums][row][column] += even + odd;
-        }
-    }
-}
-
-#define tile_zero(tile) emulated_zero(tile)
-#define tile_load(tile, from, stride) emulated_load(tile, from, stride)
-#define tile_store(tile, to, stride) emulated_store(tile, to, stride)
-#define tile_dot(sums, a, b) emulated_dot(sums, a, b)
-#else
 #define tile_zero(tile) __asm__ volatile("tilezero %%tmm" #tile ::)
 #define tile_load(tile, from, stride) \
     __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #tile ::"r"((const void *)(from)), "r"((size_t)(stride)) : "memory")
 #define tile_store(tile, to, stride) \
     __asm__ volatile("tilestored %%tmm" #tile ", (%0,%1,1)" ::"r"((void *)(to)), "r"((size_t)(stride)) : "memory")
 #define tile_dot(sums, a, b) __asm__ volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #sums ::)
-#endif
 
 static void begin_tiles(void)
 {
-#ifndef BE_TILES_EMULATED
     struct {
         uint8_t palette, start_row, reserved[14];
         uint16_t row_bytes[16];
@@ -87,14 +29,11 @@ static void begin_tiles(void)
     for (int i = 0; i < 8; i++)
         tiles.row_bytes[i] = 64, tiles.rows[i] = BE_TILE_ROWS;
     __asm__ volatile("ldtilecfg %0" ::"m"(tiles));
-#endif
 }
 
 static void end_tiles(void)
 {
-#ifndef BE_TILES_EMULATED
     __asm__ volatile("tilerelease" ::: "memory");
-#endif
 }
 
 /* --- blocks ------------------------------------------------------------------------------------------------------- */

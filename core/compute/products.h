@@ -1,5 +1,5 @@
-/* The matrix products that a prediction takes, as a list, for who counts them or times them by themselves. Each part of a model lists
- * its own beside the code that computes them: be_backbone_list_products, be_encoder_list_products.
+/* The matrix products that a prediction takes, as a list, for who counts them or times them by themselves. Each part of a model
+ * lists its own beside the code that computes them: be_backbone_list_products, be_encoder_list_products.
  */
 #ifndef BRAINENC_COMPUTE_PRODUCTS_H
 #define BRAINENC_COMPUTE_PRODUCTS_H

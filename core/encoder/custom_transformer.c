@@ -27,12 +27,13 @@ static be_status check(const be_encoder_settings *settings, const char *path, be
                        settings->width);
     if (settings->enc_layers != 0 || settings->dec_layers != 1 || !settings->pre_norm)
         return be_fail(error, BE_ERROR_UNSUPPORTED,
-                       "%s: custom_transformer is known with enc_layers 0, dec_layers 1 and pre_norm 1 alone, not %zu, %zu and %d", path,
-                       settings->enc_layers, settings->dec_layers, settings->pre_norm);
+                       "%s: custom_transformer is known with enc_layers 0, dec_layers 1 and pre_norm 1 alone, not %zu, %zu and %d",
+                       path, settings->enc_layers, settings->dec_layers, settings->pre_norm);
     if (settings->input_projection)
         return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: custom_transformer has no input_proj, which this backbone needs", path);
     if (settings->learned_position)
-        return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: position_embedding 'learned' is not supported with custom_transformer", path);
+        return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: position_embedding 'learned' is not supported with custom_transformer",
+                       path);
     return BE_OK;
 }
 
@@ -113,7 +114,8 @@ static be_status load(be_tensor_file *file, const char *prefix, const be_encoder
 {
     const be_tensor *hidden;
     void *memory;
-    be_status status = be_find_tensor(file, prefix, "transformer.decoder.layers.0.linear1.weight", 0, settings->width, &hidden, error);
+    be_status status = be_find_tensor(file, prefix, "transformer.decoder.layers.0.linear1.weight", 0, settings->width, &hidden,
+                                      error);
     if (status == BE_OK)
         status = be_allocate(&memory, 1, sizeof(custom), "an encoder", error);
     if (status != BE_OK)

@@ -203,13 +203,14 @@ static void attend_head(const job *self, const panel *part, size_t layer, size_t
     const decoder *model = self->self;
     const be_isa *isa = self->team->isa;
     const buffers *at = &part->at;
-    size_t width = model->width, head_width = width / model->heads, from = row * width + head * head_width, used = part->scratch->used;
+    size_t width = model->width, head_width = width / model->heads, from = row * width + head * head_width,
+           used = part->scratch->used;
     bool last = layer + 1 == model->n_layers, maps = last && (self->wish->attention || self->wish->attention_heads);
     be_matrix keys, values;
     be_activations queries, weights;
     decoder_take_head(model, self->projected, self->tokens, layer, head, &keys, &values);
-    be_activations_round(&queries, isa, model->precision, at->query + from, width, count, head_width, 1.0f / sqrtf((float)head_width),
-                         part->scratch);
+    be_activations_round(&queries, isa, model->precision, at->query + from, width, count, head_width,
+                         1.0f / sqrtf((float)head_width), part->scratch);
     be_matrix_multiply(isa, &(be_matrix_product){.in = &queries, .weight = &keys, .out = at->scores, .out_stride = at->stride,
                                                  .whole_tiles = true}, part->scratch);
     be_activations_make_over(&weights, model->precision, at->scores, at->stride, count, self->tokens, part->scratch);
@@ -239,8 +240,9 @@ static void attend(const job *self, const panel *part, size_t layer)
 /* t = t + in W' + bias. */
 static void add_branch(const job *self, const panel *part, const be_activations *in, const be_matrix *weight, const float *bias)
 {
-    be_matrix_multiply(self->team->isa, &(be_matrix_product){.in = in, .weight = weight, .epilogue = BE_EPILOGUE_RESIDUAL, .bias = bias,
-                                                             .out = part->at.state, .out_stride = self->self->width}, part->scratch);
+    be_matrix_multiply(self->team->isa, &(be_matrix_product){.in = in, .weight = weight, .epilogue = BE_EPILOGUE_RESIDUAL,
+                                                             .bias = bias, .out = part->at.state,
+                                                             .out_stride = self->self->width}, part->scratch);
 }
 
 /* FF's input: LN3(t), or without pre_norm t = LN2(t). */
@@ -255,7 +257,8 @@ static be_activations norm_state(const job *self, const panel *part, const decod
                                   part->count, model->width, part->scratch);
         return out;
     }
-    isa->kernels->layer_norm(state, state, layer->norm2_gain, layer->norm2_bias, part->count, model->width, BE_ENCODER_NORM_EPSILON);
+    isa->kernels->layer_norm(state, state, layer->norm2_gain, layer->norm2_bias, part->count, model->width,
+                             BE_ENCODER_NORM_EPSILON);
     be_activations_round(&out, isa, model->precision, state, model->width, part->count, model->width, 1.0f, part->scratch);
     return out;
 }
@@ -302,8 +305,8 @@ static void run_panel(void *context, size_t number, size_t worker)
     if (!self->wish->take) /* maps alone are wanted */
         return;
     if (model->norm_gain)
-        self->team->isa->kernels->layer_norm(part.at.state, part.at.state, model->norm_gain, model->norm_bias, part.count, model->width,
-                                        BE_ENCODER_NORM_EPSILON);
+        self->team->isa->kernels->layer_norm(part.at.state, part.at.state, model->norm_gain, model->norm_bias, part.count,
+                                             model->width, BE_ENCODER_NORM_EPSILON);
     self->wish->take(self->wish->context, self->team, first, part.count, part.at.state);
 }
 

@@ -27,7 +27,7 @@ typedef struct decoder {
     be_precision precision;      /* of its products, but for the first layer's queries */
     float *start;                /* [D]: the state before the first attention, or NULL for zero */
     float *query;                /* [Q][D]: the first layer's projected queries, the same for every image */
-    float *first_query;          /* [D][D]: what projects them, to be freed with free(); NULL once decoder_project_queries has used it up */
+    float *first_query;          /* [D][D]: what projects them, to be freed with free(); NULL once it is used up */
     float *embedding;            /* [Q][D]: query embeddings; NULL with one layer, which needs them no more */
     float *norm_gain, *norm_bias; /* [D]: of the output tokens; NULL: none */
     decoder_layer *layers;       /* [n_layers] */

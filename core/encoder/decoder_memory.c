@@ -82,7 +82,8 @@ void decoder_project_memory(const decoder *self, const be_team *team, const floa
                             float *projected)
 {
     size_t tokens = positions->rows * positions->columns;
-    projection job = {.self = self, .team = team, .tokens = tokens, .memory = memory, .positions = positions, .projected = projected};
+    projection job = {.self = self, .team = team, .tokens = tokens, .memory = memory, .positions = positions,
+                      .projected = projected};
     job.rows = projected + self->n_layers * self->heads * head_floats(self, tokens);
     for (job.layer = 0; job.layer < self->n_layers; job.layer++) {
         be_team_run(team, BE_STAGE_ENCODE, be_team_panels(team, tokens), project_panel, &job);

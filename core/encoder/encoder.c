@@ -32,14 +32,15 @@ be_status be_encoder_check(const be_encoder_settings *settings, const char *path
     const be_encoder_kind *kind = find_kind(settings->kind);
     if (!kind)
         return be_fail(error, BE_ERROR_UNSUPPORTED,
-                       "%s: encoder_arch '%.60s' is not supported; there are: transformer, custom_transformer, spatial_feature, linear",
-                       path, settings->kind);
+                       "%s: encoder_arch '%.60s' is not supported; there are: transformer, custom_transformer, spatial_feature, "
+                       "linear", path, settings->kind);
     if (settings->class_token && strcmp(kind->name, "linear") != 0)
         return be_fail(error, BE_ERROR_UNSUPPORTED,
-                       "%s: encoder_arch '%s' cannot be read from a class token, which has no grid; 'linear' can", path, kind->name);
+                       "%s: encoder_arch '%s' cannot be read from a class token, which has no grid; 'linear' can", path,
+                       kind->name);
     if (settings->width != settings->channels && !settings->input_projection && kind != &be_encoder_linear)
-        return be_fail(error, BE_ERROR_FORMAT, "%s: hidden_dim %zu is not the backbone's width %zu, and there is no input_proj", path,
-                       settings->width, settings->channels);
+        return be_fail(error, BE_ERROR_FORMAT, "%s: hidden_dim %zu is not the backbone's width %zu, and there is no input_proj",
+                       path, settings->width, settings->channels);
     return kind->check(settings, path, error);
 }
 
@@ -87,8 +88,8 @@ static be_status check_layers(const be_tensor_file *file, const char *prefix, co
         snprintf(first, sizeof first, "%s0.linear1.weight", stem);
         const be_tensor *widens = be_tensor_file_find(file, first);
         if (widens && settings->hidden && widens->n_dims > 0 && widens->shape[0] != settings->hidden)
-            return be_fail(error, BE_ERROR_FORMAT, "%s: dim_feedforward is %zu, but tensor '%s' has %zu rows", be_tensor_file_path(file),
-                           settings->hidden, first, widens->shape[0]);
+            return be_fail(error, BE_ERROR_FORMAT, "%s: dim_feedforward is %zu, but tensor '%s' has %zu rows",
+                           be_tensor_file_path(file), settings->hidden, first, widens->shape[0]);
     }
     return BE_OK;
 }

@@ -119,8 +119,8 @@ typedef struct be_readout_lists {
 typedef struct be_readout be_readout;
 
 /* Loads prefix + "lh_embed.0.weight" [V_lh][width], ".bias" [V_lh], and rh_embed; weights in bfloat16 take half the memory. `lists`
- * (left vertices first) outlives the readout, which several members of an ensemble share it with; NULL: vertex v is read from query v
- * alone. */
+ * (left vertices first) outlives the readout, which several members of an ensemble share it with; NULL: vertex v is read from query
+ * v alone. */
 be_status be_readout_load(be_tensor_file *file, const char *prefix, size_t width, size_t left, size_t right,
                           const be_readout_lists *lists, be_readout **readout, be_error *error);
 void be_readout_free(be_readout *readout);

@@ -40,9 +40,9 @@ static be_status check_grid(const be_encoder *encoder, size_t rows, size_t colum
     size_t stride = encoder->settings.stride, side = model->out_side;
     if (side == 0 || (output_side(rows, stride) == side && output_side(columns, stride) == side))
         return BE_OK;
-    return be_fail(error, BE_ERROR_ARGUMENT,
-                   "fit: the linear encoder reads %zu x %zu cells after its convolution, the image's %zu x %zu tokens give %zu x %zu",
-                   side, side, rows, columns, output_side(rows, stride), output_side(columns, stride));
+    return be_fail(error, BE_ERROR_ARGUMENT, "fit: the linear encoder reads %zu x %zu cells after its convolution, the image's "
+                   "%zu x %zu tokens give %zu x %zu", side, side, rows, columns,
+                   output_side(rows, stride), output_side(columns, stride));
 }
 
 /* --- running -------------------------------------------------------------------------------------- */
@@ -116,7 +116,8 @@ static be_status find_side(const be_tensor_file *file, const char *prefix, const
     while (*side < LARGEST_SIDE && FILTERS * *side * *side < width)
         ++*side;
     if (width == 0 || FILTERS * *side * *side != width)
-        return be_fail(error, BE_ERROR_FORMAT, "%s: tensor '%s' has %zu columns, expected %d for each cell of a square: linear reads all "
+        return be_fail(error, BE_ERROR_FORMAT,
+                       "%s: tensor '%s' has %zu columns, expected %d for each cell of a square: linear reads all "
                        "vertices from a convolution's output", be_tensor_file_path(file), name, width, FILTERS);
     return BE_OK;
 }

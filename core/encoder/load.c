@@ -89,7 +89,8 @@ be_matrix be_walk_matrix_rows(be_weight_walk *walk, be_precision precision, cons
     return matrix;
 }
 
-be_matrix be_walk_matrix(be_weight_walk *walk, be_precision precision, const char *stem, const char *name, size_t rows, size_t columns)
+be_matrix be_walk_matrix(be_weight_walk *walk, be_precision precision, const char *stem, const char *name, size_t rows,
+                         size_t columns)
 {
     float *values = be_walk_joined(walk, stem, name, rows, columns);
     be_matrix matrix = be_walk_matrix_rows(walk, precision, values, 0, rows, columns);

@@ -35,7 +35,8 @@ typedef struct be_weight_walk {
 /* The values of tensor prefix + stem + name, of that shape as in be_wanted_tensor; in the arena. */
 float *be_walk_tensor(be_weight_walk *walk, const char *stem, const char *name, size_t rows, size_t columns);
 /* The same in the form products of a precision want it. */
-be_matrix be_walk_matrix(be_weight_walk *walk, be_precision precision, const char *stem, const char *name, size_t rows, size_t columns);
+be_matrix be_walk_matrix(be_weight_walk *walk, be_precision precision, const char *stem, const char *name, size_t rows,
+                         size_t columns);
 
 /* A tensor [parts * rows][columns] of several matrices, or one that is not kept: its values, to be freed, or NULL while they are
  * counted; then some of its rows, the first of them number `first`, in the form products want. */
@@ -46,8 +47,8 @@ be_matrix be_walk_matrix_rows(be_weight_walk *walk, be_precision precision, cons
 /* `offset` floats on; NULL of NULL. */
 float *be_part_of(float *values, size_t offset);
 
-/* Lets `visit`, which calls be_walk_tensor for each tensor of `model`, go through them, and in between creates *arena, a zeroed one.
- * It is to be released with be_arena_destroy, on an error too. */
+/* Lets `visit`, which calls be_walk_tensor for each tensor of `model`, go through them, and in between creates *arena, a zeroed
+ * one. It is to be released with be_arena_destroy, on an error too. */
 be_status be_load_weights(be_tensor_file *file, const char *prefix, be_precision precision,
                           void (*visit)(be_weight_walk *walk, void *model), void *model, be_arena *arena, be_error *error);
 

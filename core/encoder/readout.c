@@ -66,7 +66,8 @@ static be_status load_weights(be_readout *readout, be_tensor_file *file, const b
     size_t left = tensors[0]->shape[0] * readout->width, count = readout->vertices * readout->width;
     bool halves = tensors[0]->dtype == BE_DTYPE_BF16 && tensors[1]->dtype == BE_DTYPE_BF16;
     void *memory;
-    be_status status = be_allocate_aligned(&memory, count, halves ? sizeof(uint16_t) : sizeof(float), "the weights of a readout", error);
+    be_status status = be_allocate_aligned(&memory, count, halves ? sizeof(uint16_t) : sizeof(float), "the weights of a readout",
+                                           error);
     if (status != BE_OK)
         return status;
     if (halves) {

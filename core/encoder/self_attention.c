@@ -67,8 +67,8 @@ static void project_panel(void *context, size_t panel, size_t worker)
 static void add_branch(const job *it, const be_activations *in, const be_matrix *weight, const float *bias, float *state,
                        be_arena *scratch)
 {
-    be_matrix_multiply(it->team->isa, &(be_matrix_product){.in = in, .weight = weight, .epilogue = BE_EPILOGUE_RESIDUAL, .bias = bias,
-                                                           .out = state, .out_stride = it->self->width}, scratch);
+    be_matrix_multiply(it->team->isa, &(be_matrix_product){.in = in, .weight = weight, .epilogue = BE_EPILOGUE_RESIDUAL,
+                                                           .bias = bias, .out = state, .out_stride = it->self->width}, scratch);
 }
 
 /* The feed-forward part's input: LN2(s), or without pre_norm s = LN1(s). */
@@ -120,7 +120,8 @@ static void norm_panel(void *context, size_t panel, size_t worker)
     size_t first = rows.first, count = rows.count;
     float *state = it->state + first * width;
     (void)worker;
-    it->team->isa->kernels->layer_norm(state, state, it->self->norm_gain, it->self->norm_bias, count, width, BE_ENCODER_NORM_EPSILON);
+    it->team->isa->kernels->layer_norm(state, state, it->self->norm_gain, it->self->norm_bias, count, width,
+                                       BE_ENCODER_NORM_EPSILON);
 }
 
 void self_attention_run(const self_attention *self, const be_team *team, const be_positions *positions, float *state,

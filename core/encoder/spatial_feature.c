@@ -38,8 +38,8 @@ static be_status check_grid(const be_encoder *encoder, size_t rows, size_t colum
     size_t side = encoder->info.side;
     if (rows == side && columns == side)
         return BE_OK;
-    return be_fail(error, BE_ERROR_ARGUMENT, "fit: the maps of spatial_feature are for %zu x %zu tokens, the image has %zu x %zu", side,
-                   side, rows, columns);
+    return be_fail(error, BE_ERROR_ARGUMENT, "fit: the maps of spatial_feature are for %zu x %zu tokens, the image has %zu x %zu",
+                   side, side, rows, columns);
 }
 
 /* --- running -------------------------------------------------------------------------------------- */
@@ -82,7 +82,8 @@ static void pool_features(const job *it, size_t first, size_t count, const float
     be_matrix features = packed_features(it->encoding, 0, width);
     be_activations in;
     be_activations_round(&in, team->isa, BE_PRECISION_F32, maps, cells, count, cells, 1.0f, scratch);
-    be_matrix_multiply(team->isa, &(be_matrix_product){.in = &in, .weight = &features, .out = tokens, .out_stride = width}, scratch);
+    be_matrix_multiply(team->isa, &(be_matrix_product){.in = &in, .weight = &features, .out = tokens, .out_stride = width},
+                       scratch);
     it->wish->take(it->wish->context, team, first, count, tokens);
 }
 

@@ -48,7 +48,8 @@ static be_status check_grid(const be_encoder *encoder, size_t rows, size_t colum
 {
     if (!encoder->settings.learned_position || (rows <= LEARNED_POSITIONS && columns <= LEARNED_POSITIONS))
         return BE_OK;
-    return be_fail(error, BE_ERROR_ARGUMENT, "fit: the learned position code has %d rows and columns, the image has %zu x %zu tokens",
+    return be_fail(error, BE_ERROR_ARGUMENT,
+                   "fit: the learned position code has %d rows and columns, the image has %zu x %zu tokens",
                    LEARNED_POSITIONS, rows, columns);
 }
 
@@ -336,8 +337,8 @@ static void describe(transformer *model)
     const be_encoder_settings *settings = &model->base.settings;
     be_encoder_info *info = &model->base.info;
     *info = (be_encoder_info){.queries = settings->queries, .width = settings->width, .heads = settings->heads,
-                              .hidden = model->decoder.hidden, .encoder_hidden = model->encoder.hidden, .weight_bytes = model->weights.size,
-                              .dynamic = true};
+                              .hidden = model->decoder.hidden, .encoder_hidden = model->encoder.hidden,
+                              .weight_bytes = model->weights.size, .dynamic = true};
     if (settings->heads != GOLDEN_HEADS)
         snprintf(info->unverified, sizeof info->unverified, "no golden case covers nheads %zu", settings->heads);
     else if (settings->enc_layers > 0 && !settings->pre_norm)

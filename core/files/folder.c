@@ -23,7 +23,8 @@ be_status be_folder_open(const char *path, be_folder *folder, be_error *error)
 {
     DIR *stream = opendir(path);
     if (!stream) {
-        be_status status = errno == ENOENT || errno == ENOTDIR ? BE_ERROR_NOT_FOUND : errno == ENOMEM ? BE_ERROR_MEMORY : BE_ERROR_IO;
+        be_status status = errno == ENOENT || errno == ENOTDIR ? BE_ERROR_NOT_FOUND
+                           : errno == ENOMEM ? BE_ERROR_MEMORY : BE_ERROR_IO;
         return be_fail(error, status, "%s: the folder cannot be read: %s", path, strerror(errno));
     }
     *folder = (be_folder){path, stream};

@@ -178,8 +178,8 @@ static be_status check_finite(const be_tensor_file *file, const be_tensor *tenso
         if (!halves && i % BLOCK == 0 && tensor->count - i >= BLOCK && !block_is_bad((const float *)values + i))
             i += BLOCK - 1;
         else if (is_bad(bits_at(values, halves, i)))
-            return be_fail(error, BE_ERROR_FORMAT, "%s: tensor '%s' holds a number that is not finite (number %zu of %zu)", file->path,
-                           tensor->name, i, tensor->count);
+            return be_fail(error, BE_ERROR_FORMAT, "%s: tensor '%s' holds a number that is not finite (number %zu of %zu)",
+                           file->path, tensor->name, i, tensor->count);
     }
     return BE_OK;
 }

@@ -34,8 +34,8 @@ void be_hdf5_images_size(const be_hdf5_images *images, size_t *width, size_t *he
 const char *be_hdf5_images_dataset(const be_hdf5_images *images);
 
 /* Reads picture `number`, counted from 0; *image is a new one. Pictures are cheapest in their order: packed chunks that hold
- * several are kept until all of these have been read. BE_ERROR_NOT_FOUND past the last one; BE_ERROR_FORMAT when it is damaged or, its chunk
- * missing in the file, was never written. */
+ * several are kept until all of these have been read. BE_ERROR_NOT_FOUND past the last one; BE_ERROR_FORMAT when it is damaged or,
+ * its chunk missing in the file, was never written. */
 be_status be_hdf5_images_read(be_hdf5_images *images, size_t number, be_image *image, be_error *error);
 
 #endif

@@ -87,7 +87,8 @@ static be_status add_family(be_roi_set *set, size_t *capacity, const be_npy_mapp
     return status;
 }
 
-static be_status read_mappings(const char *folder, const char *const *families, be_npy_mapping *mappings, be_roi_set *set, be_error *error)
+static be_status read_mappings(const char *folder, const char *const *families, be_npy_mapping *mappings, be_roi_set *set,
+                               be_error *error)
 {
     char path[PATH_SIZE];
     size_t capacity = 0;
@@ -128,8 +129,8 @@ static be_status mark_family(const be_roi_set *set, const be_npy_mapping *mappin
     return BE_OK;
 }
 
-static be_status mark_families(const char *folder, const char *const *families, const be_npy_mapping *mappings, be_hemisphere hemisphere,
-                               be_algonauts *data, uint8_t **masks, be_error *error)
+static be_status mark_families(const char *folder, const char *const *families, const be_npy_mapping *mappings,
+                               be_hemisphere hemisphere, be_algonauts *data, uint8_t **masks, be_error *error)
 {
     char path[PATH_SIZE], before[8];
     be_status status = BE_OK;
@@ -248,12 +249,13 @@ be_status be_algonauts_read(const char *folder, const char *const *families, be_
     return BE_OK;
 }
 
-be_status be_algonauts_check_length(const be_algonauts *data, be_hemisphere hemisphere, size_t count, const char *path, be_error *error)
+be_status be_algonauts_check_length(const be_algonauts *data, be_hemisphere hemisphere, size_t count, const char *path,
+                                    be_error *error)
 {
     if (count == data->n_vertices[hemisphere] || count == data->n_fsaverage[hemisphere])
         return BE_OK;
-    return be_fail(error, BE_ERROR_FORMAT, "%s: has %zu numbers for the %s hemisphere, whose vertices are %zu of the surface's %zu", path,
-                   count, be_hemisphere_name(hemisphere), data->n_vertices[hemisphere], data->n_fsaverage[hemisphere]);
+    return be_fail(error, BE_ERROR_FORMAT, "%s: has %zu numbers for the %s hemisphere, whose vertices are %zu of the surface's %zu",
+                   path, count, be_hemisphere_name(hemisphere), data->n_vertices[hemisphere], data->n_fsaverage[hemisphere]);
 }
 
 size_t be_algonauts_place(const be_algonauts *data, be_hemisphere hemisphere, size_t count, size_t vertex)

@@ -22,9 +22,10 @@ typedef struct be_algonauts {
 be_status be_algonauts_read(const char *folder, const char *const *families, be_algonauts *data, be_error *error);
 void be_algonauts_free(be_algonauts *data);
 
-/* For an array of `count` numbers, one for each vertex of a hemisphere or one for each of the whole surface: BE_ERROR_FORMAT, with a
- * sentence that begins with `path`, when it is neither; and where in it a vertex's number is. */
-be_status be_algonauts_check_length(const be_algonauts *data, be_hemisphere hemisphere, size_t count, const char *path, be_error *error);
+/* For an array of `count` numbers, one for each vertex of a hemisphere or one for each of the whole surface: BE_ERROR_FORMAT, with
+ * a sentence that begins with `path`, when it is neither; and where in it a vertex's number is. */
+be_status be_algonauts_check_length(const be_algonauts *data, be_hemisphere hemisphere, size_t count, const char *path,
+                                    be_error *error);
 size_t be_algonauts_place(const be_algonauts *data, be_hemisphere hemisphere, size_t count, size_t vertex);
 
 #endif

@@ -62,7 +62,8 @@ static be_status read_rows(const be_tensor_file *file, const char *stem, size_t 
 {
     const be_tensor *tensor = find(file, stem);
     if (!tensor)
-        return be_fail(error, BE_ERROR_FORMAT, "%s: tensor '" BE_CHECKPOINT_PREFIX "%s' is missing", be_tensor_file_path(file), stem);
+        return be_fail(error, BE_ERROR_FORMAT, "%s: tensor '" BE_CHECKPOINT_PREFIX "%s' is missing", be_tensor_file_path(file),
+                       stem);
     *rows = tensor->n_dims > 0 ? tensor->shape[0] : 0;
     return BE_OK;
 }
@@ -180,7 +181,8 @@ static be_status check_readout(const be_checkpoint *it, const char *path, be_err
         return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: readout_res '%s' is not supported", path, it->readout_res);
     bool known = strcmp(it->readout_res, "rois_all") == 0 || strcmp(it->readout_res, "voxels") == 0;
     if (strcmp(it->encoder_arch, "spatial_feature") == 0 && !known)
-        return be_fail(error, BE_ERROR_UNSUPPORTED, "%s: readout_res '%s' is not supported with spatial_feature, which is known with "
+        return be_fail(error, BE_ERROR_UNSUPPORTED,
+                       "%s: readout_res '%s' is not supported with spatial_feature, which is known with "
                        "rois_all and voxels", path, it->readout_res);
     return BE_OK;
 }
@@ -197,9 +199,11 @@ be_status be_checkpoint_supported(const be_checkpoint *it, be_class_token token,
                        "%s: backbone_arch dinov2_cls: the published program takes the first patch's token for it: --class-token "
                        "first-patch (what it computes) or class-token (what its name says)", path);
     if (strcmp(it->backbone_arch, "dinov2_cls") != 0 && token != BE_CLASS_TOKEN_UNKNOWN)
-        return be_fail(error, BE_ERROR_ARGUMENT, "%s: --class-token is for backbone_arch dinov2_cls, this is %s", path, it->backbone_arch);
+        return be_fail(error, BE_ERROR_ARGUMENT, "%s: --class-token is for backbone_arch dinov2_cls, this is %s", path,
+                       it->backbone_arch);
     if (order != BE_STREAMS_UNKNOWN && !be_readout_needs_order(it->readout_res, it->encoder_arch))
-        return be_fail(error, BE_ERROR_ARGUMENT, "%s: --streams-order is for queries of readout_res streams_inc, this is %s with %s", path,
+        return be_fail(error, BE_ERROR_ARGUMENT,
+                       "%s: --streams-order is for queries of readout_res streams_inc, this is %s with %s", path,
                        it->readout_res, it->encoder_arch);
     be_checkpoint_features(it, token, name);
     if (be_features_parse(name, &features, &why) != BE_OK)
@@ -228,7 +232,8 @@ static be_status check_tables(const be_tensor_file *file, const be_encoder_setti
     static const char inside[] = BE_ENCODER_TABLES_INSIDE "row_embed.weight";
     if (!settings->learned_position || find(file, inside) || find(file, "row_embed.weight"))
         return BE_OK;
-    return be_fail(error, BE_ERROR_FORMAT, "%s: position_embedding is 'learned', but tensor '" BE_CHECKPOINT_PREFIX "%s' is missing: the "
+    return be_fail(error, BE_ERROR_FORMAT,
+                   "%s: position_embedding is 'learned', but tensor '" BE_CHECKPOINT_PREFIX "%s' is missing: the "
                    "training program does not save what it drew for it", be_tensor_file_path(file), inside);
 }
 

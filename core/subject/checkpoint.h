@@ -58,7 +58,7 @@ be_encoder_settings be_checkpoint_settings(const be_checkpoint *checkpoint);
 
 /* Loads the encoder and readout of a supported checkpoint as they stand in it, so that what is missing is named as it is called
  * there: BE_ERROR_FORMAT. `lists` as be_readout_load takes them. Both are to be freed, after a failure too: begin with NULL. */
-be_status be_checkpoint_load(be_tensor_file *file, const be_checkpoint *checkpoint, const be_readout_lists *lists, be_encoder **encoder,
-                             be_readout **readout, be_error *error);
+be_status be_checkpoint_load(be_tensor_file *file, const be_checkpoint *checkpoint, const be_readout_lists *lists,
+                             be_encoder **encoder, be_readout **readout, be_error *error);
 
 #endif

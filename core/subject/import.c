@@ -14,8 +14,8 @@ static be_status write_checked(be_import_job *self)
     if (status != BE_OK)
         return status;
     const char *path = be_atomic_file_temporary(file);
-    status = be_safetensors_stream(path, self->tensors, self->n_tensors, &(be_tensor_reader){be_import_read_tensor, self}, metadata, 2,
-                                   self->error);
+    status = be_safetensors_stream(path, self->tensors, self->n_tensors, &(be_tensor_reader){be_import_read_tensor, self}, metadata,
+                                   2, self->error);
     if (status == BE_OK)
         status = be_subject_inspect(path, &subject, self->error);
     if (status != BE_OK) {

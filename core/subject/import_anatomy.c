@@ -11,7 +11,8 @@ static be_status check_options(const be_import_options *options, bool *given, be
     if (labels[BE_LEFT] != names || labels[BE_RIGHT] != names)
         return be_fail(error, BE_ERROR_ARGUMENT, "parcellation: needs the labels of both hemispheres and their names");
     if (options->parcellation_family && !be_name_is_plain(options->parcellation_family))
-        return be_fail(error, BE_ERROR_ARGUMENT, "parcellation: '%.80s' is no name for a family (1 to %d printable bytes, no comma)",
+        return be_fail(error, BE_ERROR_ARGUMENT,
+                       "parcellation: '%.80s' is no name for a family (1 to %d printable bytes, no comma)",
                        options->parcellation_family, BE_ROI_NAME_SIZE - 1);
     return BE_OK;
 }
@@ -33,7 +34,8 @@ be_status be_import_anatomy(be_import_job *self)
     if (status != BE_OK || !given)
         return status == BE_OK ? be_algonauts_read(options->data, families, &self->data, self->error) : status;
     if (queried == BE_QUERIED_OWN)
-        return be_fail(self->error, BE_ERROR_ARGUMENT, "%s: readout_res %s has queries for regions of its own, which a parcellation cannot "
+        return be_fail(self->error, BE_ERROR_ARGUMENT,
+                       "%s: readout_res %s has queries for regions of its own, which a parcellation cannot "
                        "replace", self->sources[0].from.checkpoint, checkpoint->readout_res);
     if (queried == BE_QUERIED_ANY) {
         families = none;

@@ -26,7 +26,8 @@ static be_status check_queries(const be_import_job *self, const be_import_source
     if (plan->queries == checkpoint->queries)
         return BE_OK;
     if (queried == BE_QUERIED_ANY)
-        return be_fail(self->error, BE_ERROR_FORMAT, "%s: the model has %zu queries; readout_res %s needs %zu: one a hemisphere for each of "
+        return be_fail(self->error, BE_ERROR_FORMAT,
+                       "%s: the model has %zu queries; readout_res %s needs %zu: one a hemisphere for each of "
                        "the %zu ROIs of %s and for the rest", it->from.checkpoint, checkpoint->queries, checkpoint->readout_res,
                        plan->queries, self->data.rois.count - 1, self->rois_from);
     return be_fail(self->error, BE_ERROR_FORMAT, "%s: the model has %zu queries; readout_res %s needs %zu: %s", it->from.checkpoint,
@@ -68,16 +69,19 @@ static be_status check_alike(const be_import_job *self, const be_import_source *
 {
     const be_checkpoint *a = &self->sources[0].checkpoint, *b = &it->checkpoint;
     const struct { const char *key; bool same; } settings[] = {
-        {"backbone_arch", strcmp(a->backbone_arch, b->backbone_arch) == 0}, {"encoder_arch", strcmp(a->encoder_arch, b->encoder_arch) == 0},
+        {"backbone_arch", strcmp(a->backbone_arch, b->backbone_arch) == 0},
+        {"encoder_arch", strcmp(a->encoder_arch, b->encoder_arch) == 0},
         {"readout_res", strcmp(a->readout_res, b->readout_res) == 0}, {"subj", strcmp(a->subject, b->subject) == 0},
         {"position_embedding", strcmp(a->position_embedding, b->position_embedding) == 0},
         {"enc_layers", a->enc_layers == b->enc_layers}, {"dec_layers", a->dec_layers == b->dec_layers},
-        {"hidden_dim", a->hidden_dim == b->hidden_dim}, {"nheads", a->nheads == b->nheads}, {"pre_norm", a->pre_norm == b->pre_norm},
+        {"hidden_dim", a->hidden_dim == b->hidden_dim}, {"nheads", a->nheads == b->nheads},
+        {"pre_norm", a->pre_norm == b->pre_norm},
         {"image_size", a->image_size == b->image_size}, {"dilation", a->dilation == b->dilation},
     };
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
         if (!settings[i].same)
-            return be_fail(self->error, BE_ERROR_FORMAT, "%s: its %s is not that of %s: members of an ensemble differ in layer and run alone",
+            return be_fail(self->error, BE_ERROR_FORMAT,
+                           "%s: its %s is not that of %s: members of an ensemble differ in layer and run alone",
                            it->from.checkpoint, settings[i].key, self->sources[0].from.checkpoint);
     }
     return BE_OK;

@@ -55,7 +55,8 @@ static void add_training_set(be_json *json, const be_import_job *self)
         size_t training = (size_t)nearbyint((double)first->images / 100 * PERCENT_TRAINING);
         snprintf(counts, sizeof counts, ": %zu images, and %zu to validate on", training, first->images - training);
     }
-    snprintf(text, sizeof text, "%s%s%s%s", name, *name && *first->checkpoint.subject ? ", " : "", first->checkpoint.subject, counts);
+    snprintf(text, sizeof text, "%s%s%s%s", name, *name && *first->checkpoint.subject ? ", " : "", first->checkpoint.subject,
+             counts);
     be_json_text(json, json->root, "training_set", text);
 }
 

@@ -18,8 +18,8 @@ static be_status read_scores(be_import_job *self, const char *path, be_hemispher
     if (status != BE_OK)
         return status;
     if (npy.count != vertices || npy.n_dims > 2)
-        status = be_fail(self->error, BE_ERROR_FORMAT, "%s: has %zu numbers for the %zu vertices of the %s hemisphere", path, npy.count,
-                         vertices, be_hemisphere_name(hemisphere));
+        status = be_fail(self->error, BE_ERROR_FORMAT, "%s: has %zu numbers for the %zu vertices of the %s hemisphere", path,
+                         npy.count, vertices, be_hemisphere_name(hemisphere));
     else
         be_npy_to_f32(&npy, out);
     be_npy_free(&npy);
@@ -31,14 +31,16 @@ static be_status read_validation(be_import_job *self, be_hemisphere hemisphere)
     size_t vertices = self->data.n_vertices[hemisphere];
     for (size_t m = 1; m < self->n_sources; m++) {
         if (!self->sources[m].from.scores[hemisphere] != !self->sources[0].from.scores[hemisphere])
-            return be_fail(self->error, BE_ERROR_ARGUMENT, "%s: some members have validation correlations of the %s hemisphere and some "
+            return be_fail(self->error, BE_ERROR_ARGUMENT,
+                           "%s: some members have validation correlations of the %s hemisphere and some "
                            "have none", self->sources[m].from.checkpoint, be_hemisphere_name(hemisphere));
     }
     if (!self->sources[0].from.scores[hemisphere])
         return BE_OK;
     be_status status = be_allocate_floats(&self->validation[hemisphere], self->n_sources * vertices, "scores", self->error);
     for (size_t m = 0; m < self->n_sources && status == BE_OK; m++)
-        status = read_scores(self, self->sources[m].from.scores[hemisphere], hemisphere, self->validation[hemisphere] + m * vertices);
+        status = read_scores(self, self->sources[m].from.scores[hemisphere], hemisphere,
+                             self->validation[hemisphere] + m * vertices);
     return status;
 }
 
@@ -52,7 +54,8 @@ static be_status pick_ncsnr(be_import_job *self, const be_npy *npy, const char *
         size_t place = be_algonauts_place(&self->data, hemisphere, npy->count, v);
         be_dtype_to_f32(npy->dtype, (const unsigned char *)npy->data + place * size, 1, &out[v]);
         if (out[v] < 0 || isinf(out[v]))
-            return be_fail(self->error, BE_ERROR_FORMAT, "%s: the ncsnr of vertex %zu is %g, no number from 0 on", path, v, (double)out[v]);
+            return be_fail(self->error, BE_ERROR_FORMAT, "%s: the ncsnr of vertex %zu is %g, no number from 0 on", path, v,
+                           (double)out[v]);
     }
     return BE_OK;
 }

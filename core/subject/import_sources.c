@@ -21,7 +21,8 @@ static be_status read_choices(be_import_job *self)
     if (status == BE_OK && options->streams_order)
         status = be_streams_order_parse(options->streams_order, &self->streams_order, self->error);
     if (status == BE_OK && options->name && !be_name_is_plain(options->name))
-        status = be_fail(self->error, BE_ERROR_ARGUMENT, "name: '%.80s' is no name for a subject (1 to %d printable bytes, no comma)",
+        status = be_fail(self->error, BE_ERROR_ARGUMENT,
+                         "name: '%.80s' is no name for a subject (1 to %d printable bytes, no comma)",
                          options->name, BE_SUBJECT_NAME_SIZE - 1);
     return status;
 }

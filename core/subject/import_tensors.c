@@ -141,7 +141,8 @@ static void add_scores(be_import_job *self, const char *name, const float *score
 static be_status add_anatomy(be_import_job *self)
 {
     static const char *const mask_names[] = {"masks.lh", "masks.rh"}, *const index_names[] = {"fsaverage.lh", "fsaverage.rh"};
-    static const char *const validation_names[] = {"validation.lh", "validation.rh"}, *const ncsnr_names[] = {"ncsnr.lh", "ncsnr.rh"};
+    static const char *const validation_names[] = {"validation.lh", "validation.rh"};
+    static const char *const ncsnr_names[] = {"ncsnr.lh", "ncsnr.rh"};
     const be_algonauts *data = &self->data;
     for (int h = BE_LEFT; h < BE_HEMISPHERES; h++) {
         void *masks;

@@ -70,7 +70,8 @@ be_status be_member_weights(const be_member_info *members, size_t n_members, con
         status = be_allocate_floats(&out, n_members * total, "an ensemble's weights", error);
     for (int h = BE_LEFT; h < BE_HEMISPHERES && status == BE_OK; h++) {
         for (size_t v = 0; v < n_vertices[h]; v++)
-            weigh_vertex(&layers, n_members, correlations[h], n_vertices[h], v, out + (h == BE_LEFT ? 0 : n_vertices[BE_LEFT]) + v, total);
+            weigh_vertex(&layers, n_members, correlations[h], n_vertices[h], v, out + (h == BE_LEFT ? 0 : n_vertices[BE_LEFT]) + v,
+                         total);
     }
     free_layers(&layers);
     if (status == BE_OK)

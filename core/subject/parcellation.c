@@ -60,8 +60,8 @@ static be_status list_rois(merging *self)
     for (size_t r = 0; r + 1 < old->count && status == BE_OK; r++)
         status = be_roi_set_add(&self->rois, &capacity, old->rois[r].name, old->rois[r].family, self->from->names, self->error);
     for (size_t i = 0; i < self->n_parcels && status == BE_OK; i++)
-        status = be_roi_set_add(&self->rois, &capacity, self->names.names[self->parcels[i].name], self->from->family, self->from->names,
-                                self->error);
+        status = be_roi_set_add(&self->rois, &capacity, self->names.names[self->parcels[i].name], self->from->family,
+                                self->from->names, self->error);
     return status == BE_OK ? be_roi_set_add(&self->rois, &capacity, "rest", "", self->from->names, self->error) : status;
 }
 
@@ -75,8 +75,8 @@ static be_status mark(const merging *self, be_hemisphere hemisphere, const int64
             continue;
         const parcel *found = bsearch(&wanted, self->parcels, self->n_parcels, sizeof(parcel), by_label);
         if (!found)
-            return be_fail(self->error, BE_ERROR_FORMAT, "%s: label %lld of vertex %zu has no name in %s", self->from->labels[hemisphere],
-                           (long long)wanted.label, v, self->from->names);
+            return be_fail(self->error, BE_ERROR_FORMAT, "%s: label %lld of vertex %zu has no name in %s",
+                           self->from->labels[hemisphere], (long long)wanted.label, v, self->from->names);
         masks[(size_t)(found - self->parcels) * vertices + v] = 1;
     }
     return BE_OK;

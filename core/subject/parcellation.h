@@ -10,10 +10,10 @@ typedef struct be_parcellation {
     const char *family;                 /* what its ROIs belong to */
 } be_parcellation;
 
-/* Adds each label above 0 that has a name to the data's ROIs, in the order of the labels, before "rest", which becomes the vertices of
- * no ROI. Labels of 0 and below are no parcel, whatever they are called. BE_ERROR_FORMAT when a vertex has a label without a name,
- * a name is there twice (also among the ROIs there are) or is none, or an array is of another length; a parcel may be empty. On any
- * error the data are as they were. */
+/* Adds each label above 0 that has a name to the data's ROIs, in the order of the labels, before "rest", which becomes the vertices
+ * of no ROI. Labels of 0 and below are no parcel, whatever they are called. BE_ERROR_FORMAT when a vertex has a label without a
+ * name, a name is there twice (also among the ROIs there are) or is none, or an array is of another length; a parcel may be empty.
+ * On any error the data are as they were. */
 be_status be_parcellation_add(const be_parcellation *from, be_algonauts *data, be_error *error);
 
 #endif

@@ -1,11 +1,11 @@
 /* How well a subject's responses are predicted, by what its file holds: MODEL section 7.
  *
  * The correlation of a vertex is that of its response with the prediction on the validation images, 0 where it is none (a constant
- * vertex). Of an ensemble it is the members' correlations weighted as their predictions are (be_subject_member_weights): an estimate,
- * as nobody measured the ensemble itself, and rather low, as an ensemble predicts better than its members do on average.
+ * vertex). Of an ensemble it is the members' correlations weighted as their predictions are (be_subject_member_weights): an
+ * estimate, as nobody measured the ensemble itself, and rather low, as an ensemble predicts better than its members do on average.
  * The noise ceiling is the part of the variance that is explainable: ncsnr^2 / (ncsnr^2 + 1/n) with n = 3 repetitions (NSD's test
- * images); NaN where ncsnr is unknown. Encoding accuracy is the part of that which is explained: max(0, correlation)^2 / ceiling, at
- * most 1; NaN where the ceiling is unknown or 0.
+ * images); NaN where ncsnr is unknown. Encoding accuracy is the part of that which is explained: max(0, correlation)^2 / ceiling,
+ * at most 1; NaN where the ceiling is unknown or 0.
  */
 #ifndef BRAINENC_SUBJECT_QUALITY_H
 #define BRAINENC_SUBJECT_QUALITY_H
@@ -26,8 +26,8 @@ typedef struct be_quality {
 /* The quality of `count` vertices of a hemisphere, numbered within it; of all of them when `vertices` is NULL. */
 void be_quality_of(const be_subject *subject, be_hemisphere hemisphere, const uint32_t *vertices, size_t count, be_quality *out);
 
-/* The numbers of each vertex of a hemisphere, [n_vertices] each; NULL for one that is not wanted. All NaN where the file has not what
- * it is made of. */
+/* The numbers of each vertex of a hemisphere, [n_vertices] each; NULL for one that is not wanted. All NaN where the file has not
+ * what it is made of. */
 void be_quality_vertices(const be_subject *subject, be_hemisphere hemisphere, float *correlation, float *ceiling, float *accuracy);
 
 #endif

@@ -82,7 +82,8 @@ bool be_readout_needs_order(const char *readout, const char *encoder)
     return row && row->families == streams && strcmp(encoder, "linear") != 0;
 }
 
-be_status be_readout_check_order(const char *readout, const char *encoder, be_streams_order order, const char *path, be_error *error)
+be_status be_readout_check_order(const char *readout, const char *encoder, be_streams_order order, const char *path,
+                                 be_error *error)
 {
     if (!be_readout_needs_order(readout, encoder) || order != BE_STREAMS_UNKNOWN)
         return BE_OK;
@@ -127,7 +128,8 @@ be_status be_readout_plan_make(const char *readout, const char *encoder, be_stre
     be_readout_plan plan = {0};
     if (!row)
         return be_fail(error, BE_ERROR_UNSUPPORTED,
-                       "%s: readout_res '%.60s' is not supported; there are: rois_all, streams_inc, visuals, bodies, faces, places, "
+                       "%s: readout_res '%.60s' is not supported; there are: rois_all, streams_inc, visuals, bodies, faces, "
+                       "places, "
                        "words, hemis, voxels", path, readout);
     if (strcmp(encoder, "linear") == 0) {
         *out = (be_readout_plan){.queries = 1, .whole = true};
@@ -141,8 +143,8 @@ be_status be_readout_plan_make(const char *readout, const char *encoder, be_stre
     if (status != BE_OK)
         return status;
     if (row->numbering == BY_HALF && rois->count > HALF)
-        return be_fail(error, BE_ERROR_FORMAT, "%s: readout_res %s has 8 queries a hemisphere, too few for %zu ROIs and the rest", path,
-                       readout, rois->count - 1);
+        return be_fail(error, BE_ERROR_FORMAT, "%s: readout_res %s has 8 queries a hemisphere, too few for %zu ROIs and the rest",
+                       path, readout, rois->count - 1);
     plan.queries = row->numbering == BY_ROI ? BE_HEMISPHERES * rois->count : row->numbering == BY_HALF ? 2 * HALF : BE_HEMISPHERES;
     status = number_rois(row, order, rois->count, &plan, error);
     if (status != BE_OK) {

@@ -36,7 +36,8 @@ const char *be_readout_unverified(const char *readout);
 /* Whether such a readout of such an encoder depends on the order. */
 bool be_readout_needs_order(const char *readout, const char *encoder);
 /* BE_ERROR_ARGUMENT naming the choice when it does and the order is not known; `path` begins the sentence. */
-be_status be_readout_check_order(const char *readout, const char *encoder, be_streams_order order, const char *path, be_error *error);
+be_status be_readout_check_order(const char *readout, const char *encoder, be_streams_order order, const char *path,
+                                 be_error *error);
 
 /* Makes the plan of a readout for these ROIs. `encoder` is the `encoder_arch`: "linear" reads all from one token whatever the
  * readout is called. BE_ERROR_UNSUPPORTED for an unknown readout, BE_ERROR_ARGUMENT when the order of streams is not given,

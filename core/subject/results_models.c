@@ -140,7 +140,8 @@ static be_status choose_model(walk *self)
 {
     size_t subject = 0, kept = 0;
     if (self->n_models == 0)
-        return be_fail(self->error, BE_ERROR_NOT_FOUND, "%s: holds no results: no folder enc_<layer> in it or up to %d folders down",
+        return be_fail(self->error, BE_ERROR_NOT_FOUND,
+                       "%s: holds no results: no folder enc_<layer> in it or up to %d folders down",
                        self->options->folder, DEEPEST);
     for (size_t i = 0; i < self->n_models; i++) {
         if (!*below(self, &self->models[i])) {

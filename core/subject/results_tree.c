@@ -22,7 +22,8 @@ typedef struct search {
 static be_status own(be_results *results, char *text, be_error *error)
 {
     void *texts = results->texts;
-    be_status status = be_grow(&texts, &results->text_capacity, results->n_texts + 1, sizeof *results->texts, "a list of paths", error);
+    be_status status = be_grow(&texts, &results->text_capacity, results->n_texts + 1, sizeof *results->texts, "a list of paths",
+                               error);
     if (status != BE_OK) {
         free(text);
         return status;
@@ -33,7 +34,8 @@ static be_status own(be_results *results, char *text, be_error *error)
 }
 
 /* *path = folder/name; *found says whether a file has it. */
-static be_status find_file(be_results *results, const char *folder, const char *name, const char **path, bool *found, be_error *error)
+static be_status find_file(be_results *results, const char *folder, const char *name, const char **path, bool *found,
+                           be_error *error)
 {
     struct stat info;
     char *joined;
@@ -52,8 +54,8 @@ static be_status skip(search *self, const char *missing)
     be_results *results = &self->results;
     void *skipped = results->skipped;
     if (!self->skip_incomplete)
-        return be_fail(self->error, BE_ERROR_NOT_FOUND, "%s: is missing: this run is incomplete (--skip-incomplete leaves such runs out)",
-                       missing);
+        return be_fail(self->error, BE_ERROR_NOT_FOUND,
+                       "%s: is missing: this run is incomplete (--skip-incomplete leaves such runs out)", missing);
     be_status status = be_grow(&skipped, &self->skipped_capacity, results->n_skipped + 1, sizeof *results->skipped,
                                "a list of runs", self->error);
     if (status != BE_OK)
@@ -67,7 +69,8 @@ static be_status add_member(search *self, const be_import_member *member)
 {
     be_results *results = &self->results;
     void *members = results->members;
-    be_status status = be_grow(&members, &self->member_capacity, results->n_members + 1, sizeof *member, "a list of runs", self->error);
+    be_status status = be_grow(&members, &self->member_capacity, results->n_members + 1, sizeof *member, "a list of runs",
+                               self->error);
     if (status != BE_OK)
         return status;
     results->members = members;

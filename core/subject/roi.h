@@ -36,9 +36,10 @@ typedef struct be_roi_set {
 } be_roi_set;
 
 void be_roi_set_free(be_roi_set *set);
-/* Appends a ROI without vertices; *capacity is the set's, 0 at first. BE_ERROR_FORMAT when the name is none, is "all" or is there already,
- * BE_ERROR_LIMIT when there are too many; `path` begins the sentence. */
-be_status be_roi_set_add(be_roi_set *set, size_t *capacity, const char *name, const char *family, const char *path, be_error *error);
+/* Appends a ROI without vertices; *capacity is the set's, 0 at first. BE_ERROR_FORMAT when the name is none, is "all" or is there
+ * already, BE_ERROR_LIMIT when there are too many; `path` begins the sentence. */
+be_status be_roi_set_add(be_roi_set *set, size_t *capacity, const char *name, const char *family, const char *path,
+                         be_error *error);
 
 /* The families whose ROIs a rois_all model has queries for, in their order; NULL ends the list. */
 extern const char *const be_roi_families[];

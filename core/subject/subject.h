@@ -94,8 +94,8 @@ const float *be_subject_ncsnr(const be_subject *subject, be_hemisphere hemispher
 typedef struct be_import_member {
     const char *checkpoint;
     const char *scores[BE_HEMISPHERES]; /* .npy, the validation correlation of each vertex; NULL: none */
-    const char *indices;                /* .npy, how the images were shuffled before the first 90 % became the training set; NULL: not
-                                           known. Only its length is used; one that cannot be read is as good as none */
+    const char *indices;                /* .npy, how the images were shuffled before the first 90 % became the training set; NULL:
+                                           not known. Only its length is used; one that cannot be read is as good as none */
     bool placed;                        /* layer and run are what its folders are called: its arguments must agree */
     size_t layer, run;
 } be_import_member;
@@ -109,9 +109,9 @@ typedef struct be_import_options {
     /* .npy, NSD's ncsnr of each vertex of the subject or of its whole fsaverage surface; NULL: none. NaN means that it is unknown
      * (as outside the scanned volume) and is kept; 0 that there is nothing to explain. */
     const char *ncsnr[BE_HEMISPHERES];
-    /* A parcellation of the lab's own: .npy of whole numbers, of either length; NULL: none. Its parcels, in the order of labels, are the
-     * ROIs of a readout with queries for any (rois_all), in the place of the folder's; of a readout without queries for ROIs (voxels,
-     * hemis, linear) they come after the folder's. Labels up to 0 are no parcel. */
+    /* A parcellation of the lab's own: .npy of whole numbers, of either length; NULL: none. Its parcels, in the order of labels,
+     * are the ROIs of a readout with queries for any (rois_all), in the place of the folder's; of a readout without queries for
+     * ROIs (voxels, hemis, linear) they come after the folder's. Labels up to 0 are no parcel. */
     const char *parcellation[BE_HEMISPHERES];
     const char *parcellation_names;  /* JSON {"1": "V1"}, a pickled dict (.npy), or a name a line */
     const char *parcellation_family; /* NULL: "parcellation" */

@@ -241,8 +241,8 @@ static be_status read_settings(be_opening *self)
     if (status == BE_OK)
         status = be_opening_flag(self, self->root, "dilation", &tap.dilation);
     if (status == BE_OK && be_features_is_class(tap.features) != self->subject->settings.class_token)
-        status = be_fail(self->error, BE_ERROR_FORMAT, "%s: the metadata's features '%s' and settings.class_token contradict each other",
-                         self->path, features);
+        status = be_fail(self->error, BE_ERROR_FORMAT,
+                         "%s: the metadata's features '%s' and settings.class_token contradict each other", self->path, features);
     if (status == BE_OK)
         status = read_image_size(self);
     if (status == BE_OK)

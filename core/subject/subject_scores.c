@@ -35,7 +35,8 @@ be_status be_opening_read_scores(be_opening *self)
     if (status != BE_OK || subject->info.members == 1)
         return status;
     if (!subject->validation[BE_LEFT] || !subject->validation[BE_RIGHT])
-        return be_fail(self->error, BE_ERROR_FORMAT, "%s: an ensemble needs the tensors 'validation.lh' and 'validation.rh'", self->path);
+        return be_fail(self->error, BE_ERROR_FORMAT, "%s: an ensemble needs the tensors 'validation.lh' and 'validation.rh'",
+                       self->path);
     return be_member_weights(subject->info.member, subject->info.members, subject->info.n_vertices,
                              (const float *const[]){subject->validation[BE_LEFT], subject->validation[BE_RIGHT]}, &subject->weights,
                              self->error);

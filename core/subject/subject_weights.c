@@ -13,9 +13,10 @@ static be_status check_alike(const be_opening *self, const be_encoder_info *b, s
     if (a->queries == b->queries && a->width == b->width && a->heads == b->heads && a->hidden == b->hidden &&
         a->encoder_hidden == b->encoder_hidden && a->side == b->side)
         return BE_OK;
-    return be_fail(self->error, BE_ERROR_FORMAT, "%s: member %zu is of other shapes than member 0 (token width %zu and %zu, feed-forward "
-                   "width %zu and %zu, in encoder layers %zu and %zu)", self->path, number, b->width, a->width, b->hidden, a->hidden,
-                   b->encoder_hidden, a->encoder_hidden);
+    return be_fail(self->error, BE_ERROR_FORMAT,
+                   "%s: member %zu is of other shapes than member 0 (token width %zu and %zu, feed-forward "
+                   "width %zu and %zu, in encoder layers %zu and %zu)", self->path, number, b->width, a->width, b->hidden,
+                   a->hidden, b->encoder_hidden, a->encoder_hidden);
 }
 
 static be_status load_member(be_opening *self, size_t number)
@@ -103,7 +104,8 @@ static be_status make_plan(be_opening *self)
     if (status == BE_OK && subject->settings.queries != subject->plan.queries)
         status = be_fail(self->error, BE_ERROR_FORMAT, "%s: the metadata's queries are %zu, its readout %s has %zu", self->path,
                          subject->settings.queries, info->readout, subject->plan.queries);
-    return status == BE_OK ? be_readout_plan_lists(&subject->plan, &info->rois, info->n_vertices, &subject->lists, self->error) : status;
+    return status == BE_OK ? be_readout_plan_lists(&subject->plan, &info->rois, info->n_vertices, &subject->lists, self->error)
+           : status;
 }
 
 be_status be_opening_load_weights(be_opening *self)

@@ -2,23 +2,21 @@
 
     python3 tests/bench/accuracy.py FOLDER [--images N] [--precision bf16 ...]
 
-FOLDER is what `brainenc demo` wrote. Printed for each precision: the correlation over pictures of each vertex's response (its median
-and least over vertices), the largest difference in units of the vertices' standard deviation, and the largest total variation
-between two maps of one ROI and picture.
+FOLDER is what `brainenc demo` wrote. Printed for each precision: the correlation over pictures of each vertex's response (its
+median and least over vertices), the largest difference in units of the vertices' standard deviation, and, over the first four
+pictures, the largest total variation between two maps of one ROI.
 """
 import argparse
-import os
 import struct
-import subprocess
-import sys
 import tempfile
 import zlib
 from pathlib import Path
 
+import common
 import numpy as np
 
-TOOL = os.environ.get("BRAINENC", "build/plain/brainenc")
 SIZE = 425
+MAP_PICTURES = 4  # of the first so many
 
 
 def picture(number):
@@ -28,7 +26,8 @@ def picture(number):
     out = np.empty((SIZE, SIZE, 3))
     for colour in range(3):
         angle, pace, phase = random.uniform(0, np.pi), random.uniform(2, 40), random.uniform(0, 2 * np.pi)
-        out[..., colour] = 0.5 + random.uniform(0.05, 0.3) * np.sin(2 * np.pi * pace * (x * np.cos(angle) + y * np.sin(angle)) + phase)
+        wave = 2 * np.pi * pace * (x * np.cos(angle) + y * np.sin(angle)) + phase
+        out[..., colour] = 0.5 + random.uniform(0.05, 0.3) * np.sin(wave)
     for _ in range(random.integers(3, 12)):
         centre, width, colour = random.uniform(0, 1, 2), random.uniform(0.02, 0.25), random.uniform(-0.8, 0.8, 3)
         out += np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / (2 * width**2))[..., None] * colour
@@ -40,7 +39,8 @@ def picture(number):
 
 def write_png(path, pixels):
     rows = b"".join(b"\0" + row.tobytes() for row in pixels)
-    parts = [(b"IHDR", struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    head = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 8, 2, 0, 0, 0)
+    parts = [(b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in parts))
 
@@ -53,12 +53,11 @@ def write_pictures(folder, count):
 
 
 def model(folder):
-    (backbone,) = Path(folder).glob("dinov2_*_pretrain.pth")
-    return ["--backbone", backbone, "--subject", Path(folder) / "subj01.safetensors"]
+    return ["--backbone", common.backbone(folder), "--subject", folder / "subj01.safetensors"]
 
 
 def run(*arguments):
-    subprocess.run([TOOL, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
+    common.run(common.TOOL, *arguments)
 
 
 def predict(folder, pictures, precision, out):
@@ -66,7 +65,7 @@ def predict(folder, pictures, precision, out):
     return np.load(out).astype(float)
 
 
-def maps(folder, pictures, precision, out, count=4):
+def maps(folder, pictures, precision, out, count=MAP_PICTURES):
     found = []
     for path in sorted(pictures.iterdir())[:count]:
         run("attention", path, "--roi", "all", *model(folder), "--precision", precision, "-o", out)
@@ -84,17 +83,19 @@ def compare(found, want, found_maps, want_maps):
 
 
 def measure(folder, count, precisions):
+    if count < 2:
+        raise common.Failure("a correlation over pictures takes two of them at least")
     with tempfile.TemporaryDirectory() as scratch:
         scratch = Path(scratch)
         pictures = write_pictures(scratch / "pictures", count)
-        answers = {name: (predict(folder, pictures, name, scratch / f"{name}.npy"), maps(folder, pictures, name, scratch / "maps.npy"))
-                   for name in ["f32", *precisions]}
+        answers = {name: (predict(folder, pictures, name, scratch / f"{name}.npy"),
+                          maps(folder, pictures, name, scratch / "maps.npy")) for name in ["f32", *precisions]}
     return {name: compare(answers[name][0], answers["f32"][0], answers[name][1], answers["f32"][1]) for name in precisions}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder")
+    parser.add_argument("folder", type=Path)
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--precision", nargs="+", default=["bf16", "bf16x3"])
     options = parser.parse_args()
@@ -104,4 +105,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    common.program(main)

@@ -1,4 +1,4 @@
-"""Measures the daemon on a model that `brainenc demo` wrote: python3 tests/bench/daemon.py FOLDER [--requests N] [--skip NAME]...
+"""Measures the daemon on a model that `brainenc demo` wrote: python3 tests/bench/daemon.py FOLDER [--requests N] [--only NAME]...
 
 Every time is set against another of the same run: the backbone's and encoder's own, the library's stream, the daemon without
 the load. Nothing else should run on the machine meanwhile.
@@ -23,10 +23,10 @@ class Bench:
         self.backbone = common.backbone(model)
         self.subject, self.picture = model / "subj01.safetensors", model / "picture.png"
         self.body, self.requests = self.picture.read_bytes(), requests
-        self.work = Path(tempfile.mkdtemp(prefix="brainencd-bench-"))
+        self.work = tempfile.TemporaryDirectory(prefix="brainencd-bench-")  # which goes with it
 
     def daemon(self, **settings):
-        folder = Path(tempfile.mkdtemp(dir=self.work))
+        folder = Path(tempfile.mkdtemp(dir=self.work.name))
         return Daemon(folder, {"backbones": {"bench": {"weights": str(self.backbone)}},
                                "subjects": [{"name": "subj01", "weights": str(self.subject), "backbone": "bench"}],
                                "log": {"access": False}} | settings)
@@ -36,7 +36,8 @@ class Bench:
             overheads(daemon, 3, self.body)
             found = overheads(daemon, self.requests, self.body)
             answer = [json.loads(daemon.post("/predict", self.body).body)["timing_ms"] for _ in range(5)]
-        row("one client, beyond backbone + encoder, ms: median, worst", "<= 25", f"{statistics.median(found):.1f}, {max(found):.1f}")
+        row("one client, beyond backbone + encoder, ms: median, worst", "<= 25",
+            f"{statistics.median(found):.1f}, {max(found):.1f}")
         row("  of which decoding, writing the answer", "", ", ".join(
             f"{statistics.median(one[key] for one in answer):.1f}" for key in ("decode", "encode_answer") if key in answer[0]))
 
@@ -124,4 +125,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    common.program(main)

@@ -1,6 +1,6 @@
 /* oneDNN beside our products at the shapes of a ViT-B/14 on an image of 31 x 31 tokens: GFLOP/s of one thread in f32 and bf16, in
- * turn, the best of several rounds, after both were seen to give the same numbers. Weights are in each one's own packed form,
- * activations in the precision already, and nothing follows the product.
+ * turn, the best of several rounds and their median, when both are seen to give the same numbers. Weights are in each one's own
+ * packed form, activations in the precision already, and nothing follows the product.
  *
  *   onednn [ISA]       JSON to standard output
  */
@@ -18,7 +18,7 @@
 #include "core/compute/panels.h"
 #include "tests/bench/operands.h"
 
-enum { ROUNDS = 15, ROWS = 962, WIDEST = 3072 };
+enum { ROWS = 962, WIDEST = 3072 };
 
 static const struct { const char *name; size_t columns, inner; } shapes[] = {
     {"qkv", 2304, 768}, {"out", 768, 768}, {"widen", 3072, 768}, {"narrow", 768, 3072},
@@ -113,18 +113,19 @@ static void prepare_ours(ours *self, size_t columns, size_t inner, be_precision 
     be_arena_reset(&self->operands);
     if (be_matrix_keep(&self->weight, precision, weight, columns, inner, &self->operands, &error) != BE_OK)
         bench_stop(error.message);
-    for (size_t p = 0; p < be_shared_panels(ROWS, 1); p++) {
-        size_t first = be_shared_panel_start(ROWS, be_shared_panels(ROWS, 1), p), count = be_shared_panel_start(ROWS, be_shared_panels(ROWS, 1), p + 1) - first;
-        be_activations_round(&self->panels[p], self->isa, precision, in + first * inner, inner, count, inner, 1.0f, &self->operands);
+    for (size_t p = 0, panels = be_shared_panels(ROWS, 1); p < panels; p++) {
+        size_t first = be_shared_panel_start(ROWS, panels, p), count = be_shared_panel_start(ROWS, panels, p + 1) - first;
+        be_activations_round(&self->panels[p], self->isa, precision, in + first * inner, inner, count, inner, 1.0f,
+                             &self->operands);
     }
 }
 
 static double run_ours(ours *self)
 {
     double start = be_clock();
-    for (size_t p = 0; p < be_shared_panels(ROWS, 1); p++) {
+    for (size_t p = 0, panels = be_shared_panels(ROWS, 1); p < panels; p++) {
         be_matrix_product product = {.in = &self->panels[p], .weight = &self->weight, .epilogue = BE_EPILOGUE_NONE,
-                                     .out = self->out + be_shared_panel_start(ROWS, be_shared_panels(ROWS, 1), p) * self->weight.columns,
+                                     .out = self->out + be_shared_panel_start(ROWS, panels, p) * self->weight.columns,
                                      .out_stride = self->weight.columns};
         be_matrix_multiply(self->isa, &product, &self->scratch);
     }
@@ -156,18 +157,20 @@ static void measure(ours *self, theirs *other, size_t shape, be_precision precis
 {
     size_t columns = shapes[shape].columns, inner = shapes[shape].inner;
     float *in = bench_values(ROWS * inner, 1), *weight = bench_values(columns * inner, 2), *out = bench_values(ROWS * columns, 3);
-    double best[3] = {1e9, 1e9, 1e9}, flops = 2e-9 * (double)ROWS * (double)columns * (double)inner;
+    bench_times mine = {.count = 0}, rival = {.count = 0}, sgemm = {.count = 0};
+    double flops = 2e-9 * (double)ROWS * (double)columns * (double)inner;
     prepare_ours(self, columns, inner, precision, in, weight);
     make_product(other, columns, inner, precision, in, weight);
-    for (int round = 0; round < ROUNDS; round++) {
-        double seconds[] = {run_ours(self), run_theirs(other), run_sgemm(in, weight, columns, inner, out)};
-        for (int i = 0; i < 3; i++)
-            best[i] = seconds[i] < best[i] ? seconds[i] : best[i];
+    for (int round = 0; round < BENCH_ROUNDS; round++) {
+        bench_take(&mine, run_ours(self));
+        bench_take(&rival, run_theirs(other));
+        bench_take(&sgemm, run_sgemm(in, weight, columns, inner, out));
     }
     compare(self, other, columns, inner);
-    printf("%s{\"name\":\"%s\",\"rows\":%d,\"columns\":%zu,\"inner\":%zu,\"precision\":\"%s\",\"gflop_s\":%.2f,\"onednn_gflop_s\":%.2f,"
-           "\"sgemm_gflop_s\":%.2f}", first ? "" : ",", shapes[shape].name, ROWS, columns, inner, be_precision_name(precision),
-           flops / best[0], flops / best[1], flops / best[2]);
+    printf("%s{\"name\":\"%s\",\"rows\":%d,\"columns\":%zu,\"inner\":%zu,\"precision\":\"%s\",\"gflop_s\":%.2f,"
+           "\"median_gflop_s\":%.2f,\"onednn_gflop_s\":%.2f,\"onednn_median_gflop_s\":%.2f,\"sgemm_gflop_s\":%.2f}",
+           first ? "" : ",", shapes[shape].name, ROWS, columns, inner, be_precision_name(precision), flops / bench_best(&mine),
+           flops / bench_median(&mine), flops / bench_best(&rival), flops / bench_median(&rival), flops / bench_best(&sgemm));
     free_product(other);
     free(in), free(weight), free(out);
 }
@@ -194,9 +197,9 @@ int main(int count, char **arguments)
     const dnnl_version_t *version = dnnl_version();
     blas_use_one_thread();
     prepare(&self, &other, count > 1 ? arguments[1] : "auto");
-    printf("{\"isa\":\"%s\",\"threads\":1,\"onednn\":\"%d.%d.%d\",\"peak\":{\"f32\":%.2f,\"bf16\":%.2f},\"products\":[", self.isa->name,
-           version->major, version->minor, version->patch, bench_peak(self.isa, BE_PRECISION_F32),
-           bench_peak(self.isa, BE_PRECISION_BF16));
+    printf("{\"isa\":\"%s\",\"threads\":1,\"rounds\":%d,\"onednn\":\"%d.%d.%d\",\"peak\":{\"f32\":%.2f,\"bf16\":%.2f},"
+           "\"products\":[", self.isa->name, BENCH_ROUNDS, version->major, version->minor, version->patch,
+           bench_peak(self.isa, BE_PRECISION_F32), bench_peak(self.isa, BE_PRECISION_BF16));
     for (size_t i = 0; i < 2 * SHAPES; i++)
         measure(&self, &other, i % SHAPES, precisions[i / SHAPES], i == 0);
     puts("]}");

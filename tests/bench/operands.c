@@ -13,6 +13,24 @@ void bench_stop(const char *sentence)
     exit(1);
 }
 
+void bench_take(bench_times *to, double seconds)
+{
+    int at = to->count++;
+    for (; at > 0 && to->seconds[at - 1] > seconds; at--)
+        to->seconds[at] = to->seconds[at - 1];
+    to->seconds[at] = seconds; /* in order */
+}
+
+double bench_best(const bench_times *of)
+{
+    return of->seconds[0];
+}
+
+double bench_median(const bench_times *of)
+{
+    return of->seconds[of->count / 2];
+}
+
 float *bench_values(size_t count, unsigned seed)
 {
     void *memory;

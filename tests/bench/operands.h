@@ -6,6 +6,19 @@
 
 #include "core/compute/isa.h"
 
+enum { BENCH_ROUNDS = 15 };
+
+/* The seconds of each round. */
+typedef struct bench_times {
+    double seconds[BENCH_ROUNDS];
+    int count;
+} bench_times;
+
+void bench_take(bench_times *to, double seconds);
+/* The least, and the one in the middle. */
+double bench_best(const bench_times *of);
+double bench_median(const bench_times *of);
+
 /* Ends the program with a sentence. */
 _Noreturn void bench_stop(const char *sentence);
 /* [count] numbers between -1 and 1, to be freed; another seed, other numbers. */

@@ -1,5 +1,6 @@
 /* Matrix products and attention at the shapes of a ViT-B/14: GFLOP/s of one thread, as parts of the peak measured register to
- * register and as multiples of float32 (cblas_sgemm) at the same shape in the same run. Best of several rounds, in turn.
+ * register and as multiples of float32 (cblas_sgemm) at the same shape in the same run. In turn, the best of several rounds and
+ * their median.
  *
  *   products [--json] [ISA] [ROWS ...]       default: the best instruction set, 128 256 481 rows
  */
@@ -14,7 +15,7 @@
 #include "core/compute/peak.h"
 #include "tests/bench/operands.h"
 
-enum { ROUNDS = 15, MOST_ROWS = 4096, MOST_WIDTH = 3072 };
+enum { MOST_ROWS = 4096, MOST_WIDTH = 3072 };
 
 /* --- products ----------------------------------------------------------------------------------------------------- */
 
@@ -63,25 +64,32 @@ static double time_product(bench *it, const shape *of, const be_matrix *weight, 
     return be_clock() - start;
 }
 
+/* In bf16x3 three products count as one. */
+static double peak_percent(const bench *it, be_precision precision, double gflop_s)
+{
+    return 100 * (precision == BE_PRECISION_BF16X3 ? 3 : 1) * gflop_s / it->peak[precision];
+}
+
 static void measure(bench *it, const shape *of, size_t rows, be_precision precision)
 {
     be_matrix weight;
     be_matrix_pack(&weight, it->isa, precision, it->weight, of->columns, of->inner, it->packed.base);
-    double product = 1e9, sgemm = 1e9, flops = 2e-9 * (double)rows * (double)of->columns * (double)of->inner;
-    for (int round = 0; round < ROUNDS; round++) {
-        double seconds = time_sgemm(it, of, rows);
-        sgemm = seconds < sgemm ? seconds : sgemm;
-        seconds = time_product(it, of, &weight, rows);
-        product = seconds < product ? seconds : product;
+    bench_times product = {.count = 0}, sgemm = {.count = 0};
+    double flops = 2e-9 * (double)rows * (double)of->columns * (double)of->inner;
+    for (int round = 0; round < BENCH_ROUNDS; round++) {
+        bench_take(&sgemm, time_sgemm(it, of, rows));
+        bench_take(&product, time_product(it, of, &weight, rows));
     }
-    double peak = it->peak[precision], part = 100 * (precision == BE_PRECISION_BF16X3 ? 3 : 1) * flops / product / peak;
+    double best = flops / bench_best(&product), part = peak_percent(it, precision, best);
     if (it->json)
         printf("%s{\"name\":\"%s\",\"rows\":%zu,\"columns\":%zu,\"inner\":%zu,\"precision\":\"%s\",\"gflop_s\":%.2f,"
-               "\"peak_percent\":%.2f,\"sgemm_gflop_s\":%.2f}", it->begun ? "," : "", of->name, rows, of->columns, of->inner,
-               be_precision_name(precision), flops / product, part, flops / sgemm);
+               "\"median_gflop_s\":%.2f,\"peak_percent\":%.2f,\"sgemm_gflop_s\":%.2f,\"sgemm_median_gflop_s\":%.2f}",
+               it->begun ? "," : "", of->name, rows, of->columns, of->inner, be_precision_name(precision), best,
+               flops / bench_median(&product), part, flops / bench_best(&sgemm), flops / bench_median(&sgemm));
     else
-        printf("  %4zu x %4zu x %4zu %-22s %-7s %8.1f GFLOP/s %5.1f %% of peak %6.2f x sgemm (%.1f)\n", rows, of->columns, of->inner,
-               of->name, be_precision_name(precision), flops / product, part, sgemm / product, flops / sgemm);
+        printf("  %4zu x %4zu x %4zu %-22s %-7s %8.1f GFLOP/s (median %.1f) %5.1f %% of peak %6.2f x sgemm (%.1f)\n", rows,
+               of->columns, of->inner, of->name, be_precision_name(precision), best, flops / bench_median(&product), part,
+               bench_best(&sgemm) / bench_best(&product), flops / bench_best(&sgemm));
     it->begun = true;
 }
 
@@ -104,22 +112,22 @@ static double time_attention(bench *it, be_precision precision)
 
 static void measure_attention(bench *it)
 {
-    double best[3] = {1e9, 1e9, 1e9}, flops = 4e-9 * TOKENS * TOKENS * WIDTH;
-    for (int round = 0; round < ROUNDS; round++) {
-        for (int precision = 0; precision < 3; precision++) {
-            double seconds = time_attention(it, (be_precision)precision);
-            best[precision] = seconds < best[precision] ? seconds : best[precision];
-        }
+    bench_times times[3] = {{.count = 0}};
+    double flops = 4e-9 * TOKENS * TOKENS * WIDTH;
+    for (int round = 0; round < BENCH_ROUNDS; round++) {
+        for (int precision = 0; precision < 3; precision++)
+            bench_take(&times[precision], time_attention(it, (be_precision)precision));
     }
     for (int precision = 0; precision < 3; precision++) {
         const char *name = be_precision_name((be_precision)precision);
+        double seconds = bench_best(&times[precision]), best = flops / seconds, middle = flops / bench_median(&times[precision]);
         if (it->json)
             printf(",{\"name\":\"attention\",\"tokens\":%d,\"heads\":%d,\"head_width\":%d,\"precision\":\"%s\",\"gflop_s\":%.2f,"
-                   "\"peak_percent\":%.2f}", TOKENS, HEADS, HEAD_WIDTH, name, flops / best[precision],
-                   100 * (precision == BE_PRECISION_BF16X3 ? 3 : 1) * flops / best[precision] / it->peak[precision]);
+                   "\"median_gflop_s\":%.2f,\"peak_percent\":%.2f}", TOKENS, HEADS, HEAD_WIDTH, name, best, middle,
+                   peak_percent(it, (be_precision)precision, best));
         else
-            printf("  attention, %d tokens, %d heads of %d              %-7s %8.1f GFLOP/s %6.2f x f32, %.2f ms\n", TOKENS, HEADS,
-                   HEAD_WIDTH, name, flops / best[precision], best[0] / best[precision], best[precision] * 1e3);
+            printf("  attention, %d tokens, %d heads of %d              %-7s %8.1f GFLOP/s (median %.1f) %6.2f x f32, %.2f ms\n",
+                   TOKENS, HEADS, HEAD_WIDTH, name, best, middle, bench_best(&times[0]) / seconds, seconds * 1e3);
     }
 }
 
@@ -156,9 +164,9 @@ static void print_heading(const bench *it)
 {
     const char *f32 = be_peak_instructions(it->isa, BE_PRECISION_F32), *bf16 = be_peak_instructions(it->isa, BE_PRECISION_BF16);
     if (it->json)
-        printf("{\"isa\":\"%s\",\"threads\":1,\"peak\":{\"f32\":{\"gflop_s\":%.2f,\"instructions\":\"%s\"},"
-               "\"bf16\":{\"gflop_s\":%.2f,\"instructions\":\"%s\"}},\"products\":[", it->isa->name, it->peak[BE_PRECISION_F32], f32,
-               it->peak[BE_PRECISION_BF16], bf16);
+        printf("{\"isa\":\"%s\",\"threads\":1,\"rounds\":%d,\"peak\":{\"f32\":{\"gflop_s\":%.2f,\"instructions\":\"%s\"},"
+               "\"bf16\":{\"gflop_s\":%.2f,\"instructions\":\"%s\"}},\"products\":[", it->isa->name, BENCH_ROUNDS,
+               it->peak[BE_PRECISION_F32], f32, it->peak[BE_PRECISION_BF16], bf16);
     else
         printf("%s, one thread, peak of f32 %.1f GFLOP/s (%s), of bf16 %.1f GFLOP/s (%s)\n", it->isa->name,
                it->peak[BE_PRECISION_F32], f32, it->peak[BE_PRECISION_BF16], bf16);

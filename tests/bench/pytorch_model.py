@@ -1,4 +1,4 @@
-"""The published model in PyTorch, for what `brainenc demo --full` writes: DINOv2's queries of the last block, one decoder layer,
+"""The published model in PyTorch, for what `brainenc demo` writes: DINOv2's queries of the last block, one decoder layer,
 ROI readout. Written from the arithmetic of the model alone. What depends on no picture is computed when it is loaded, and only
 what the answer needs is computed at all, so that it does no more work than brainenc does.
 """
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-PATCH, BACKBONE_HEADS, ENCODER_HEADS = 14, 12, 16
+PATCH, BACKBONE_HEAD_WIDTH, ENCODER_HEADS = 14, 64, 16
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 FAMILIES = ("prf-visualrois", "floc-bodies", "floc-faces", "floc-places", "floc-words")
 
@@ -88,12 +88,13 @@ class Backbone:
         tensors = torch.load(path, map_location="cpu")
         self.weights = Weights(tensors, dtype)
         self.positions = position_table(tensors["pos_embed"], rows, columns)[0].to(dtype)
+        self.heads = tensors["pos_embed"].shape[-1] // BACKBONE_HEAD_WIDTH
         self.depth = 1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("blocks."))
 
     def block(self, name, x):
         weights = self.weights
         q, k, v = weights.linear(f"{name}.attn.qkv", weights.norm(f"{name}.norm1", x, 1e-6)).chunk(3, dim=1)
-        x = x + weights.linear(f"{name}.attn.proj", attend(q, k, v, BACKBONE_HEADS)) * weights[f"{name}.ls1.gamma"]
+        x = x + weights.linear(f"{name}.attn.proj", attend(q, k, v, self.heads)) * weights[f"{name}.ls1.gamma"]
         hidden = F.gelu(weights.linear(f"{name}.mlp.fc1", weights.norm(f"{name}.norm2", x, 1e-6)))
         return x + weights.linear(f"{name}.mlp.fc2", hidden) * weights[f"{name}.ls2.gamma"]
 
@@ -136,7 +137,8 @@ class Encoder:
         hidden = torch.relu(weights.linear(f"{self.LAYER}.linear1", weights.norm(f"{self.LAYER}.norm3", t, 1e-5)))
         t = weights.norm("transformer.decoder.norm", t + weights.linear(f"{self.LAYER}.linear2", hidden), 1e-5)
         left = len(self.masks[0])
-        return torch.cat([self.read_out("lh_embed.0", t[:left], self.masks[0]), self.read_out("rh_embed.0", t[left:], self.masks[1])])
+        return torch.cat([self.read_out("lh_embed.0", t[:left], self.masks[0]),
+                          self.read_out("rh_embed.0", t[left:], self.masks[1])])
 
 
 class Model:

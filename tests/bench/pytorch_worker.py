@@ -1,7 +1,7 @@
 """Predicts a demo's picture with PyTorch whenever it is told to: python3 pytorch_worker.py FOLDER PRECISION THREADS
 
-Each line of standard input is a command: "run" answers with the seconds of a prediction, "save PATH" writes the responses of the last
-one as .npy and answers "saved".
+It says "ready VERSION" first. Each line of standard input is a command: "run" answers with the seconds of a prediction, "save PATH"
+writes the responses of the last one as .npy and answers "saved".
 """
 import sys
 import time
@@ -20,7 +20,7 @@ def main():
     image = pixels(decode_png((folder / "picture.png").read_bytes()))
     with torch.inference_mode():
         model = Model(folder, image, precision)
-        print("ready", flush=True)
+        print("ready", torch.__version__, flush=True)
         for line in sys.stdin:
             command, *path = line.rstrip("\n").split(" ", 1)
             if command == "run":

@@ -1,40 +1,42 @@
 """Every benchmark, one after the other: python3 tests/bench/run.py FOLDER [--json FILE] [--only NAME]... (`make bench`)
 
-FOLDER is what `brainenc demo --full` wrote; other models lie beside it where `make bench-models` has made them. Tables go to standard
-output as they are measured, and all numbers to FILE as JSON, of which results.py makes RESULTS.md. Nothing else should run.
+FOLDER is what `brainenc demo --full` wrote; other models lie beside it where `make bench-models` has made them. Tables go to
+standard output as they are measured, and all numbers to FILE as JSON, of which results.py makes RESULTS.md. Nothing else should
+run.
 """
 import argparse
 import json
-import time
 from pathlib import Path
 
 import accuracy
 import load_test
 import machine
 import yardsticks
-from common import PRECISIONS, ROOT, log, run_json, tool_bench
+from common import PRECISIONS, ROOT, describe_model, log, measured, program, run_json, tool_bench
 from tables import SECTIONS, section
 
 PRODUCTS = ROOT / "build/plain/bench_products"
 # What make bench-models makes beside the folder.
-MODELS = (("voxels, a query a vertex", "voxels"), ("40 members, 4 layers x 10 runs", "ensemble"), ("the same, stored as bf16", "ensemble-bf16"))
+MODELS = (("voxels, a query a vertex", "voxels"), ("40 members, 4 layers x 10 runs", "ensemble"),
+          ("the same, stored as bf16", "ensemble-bf16"))
 
 
 def stages(folder, rounds):
-    """In each precision; and in f32 as on a machine without AVX-512, where the last run is not that already."""
+    """In each precision; and in f32 as on a machine without AVX-512, where the last run is not that already: cblas_sgemm too."""
     runs = [tool_bench(folder, "--precision", precision, "--rounds", rounds) for precision in PRECISIONS]
     if runs[0]["isa"] not in ("avx2", "generic"):
-        runs.append(tool_bench(folder, "--precision", "f32", "--isa", "avx2", "--rounds", rounds))
+        runs.append(tool_bench(folder, "--precision", "f32", "--isa", "avx2", "--rounds", rounds, OPENBLAS_CORETYPE="Haswell"))
     return runs
 
 
 def accuracies(folder, pictures):
-    return {"pictures": pictures, "precisions": {name: {key: float(value) for key, value in it.items()}
-                                                 for name, it in accuracy.measure(folder, pictures, ["bf16", "bf16x3"]).items()}}
+    precisions = accuracy.measure(folder, pictures, ["bf16", "bf16x3"])
+    return {"pictures": pictures, "map_pictures": min(pictures, accuracy.MAP_PICTURES),
+            "precisions": {name: {key: float(value) for key, value in it.items()} for name, it in precisions.items()}}
 
 
-def load(folder):
-    return [load_test.measure(folder, precision) for precision in ("f32", "bf16")]
+def load(folder, seconds):
+    return [load_test.measure(folder, precision, seconds=seconds) for precision in ("f32", "bf16")]
 
 
 def models(folder, rounds):
@@ -46,7 +48,8 @@ def models(folder, rounds):
             log(f"Skipped: {found[-1]['skipped']}.")
             continue
         for precision in ("f32", "bf16"):
-            answer = tool_bench(other, "--precision", precision, "--against", folder, "--against-precision", precision, "--rounds", rounds)
+            answer = tool_bench(other, "--precision", precision, "--against", folder, "--against-precision", precision,
+                                "--rounds", rounds)
             found.append({"model": title} | answer)
     return found
 
@@ -56,7 +59,8 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--pictures", type=int, default=100, help="for the accuracy")
+    parser.add_argument("--pictures", type=int, default=100, help="for the accuracy; 2 or more")
+    parser.add_argument("--seconds", type=float, default=load_test.SECONDS, help="of each number of clients, about")
     parser.add_argument("--only", action="append", choices=list(SECTIONS))
     asked = parser.parse_args()
     folder, rounds = asked.folder.resolve(), asked.rounds
@@ -64,8 +68,9 @@ def main():
                 "products": lambda: run_json(PRODUCTS, "--json", "auto", 256, 481),
                 "onednn": lambda: yardsticks.or_skipped(yardsticks.onednn),
                 "pytorch": lambda: yardsticks.or_skipped(lambda: yardsticks.pytorch(folder, rounds)),
-                "accuracy": lambda: accuracies(folder, asked.pictures), "load": lambda: load(folder), "models": lambda: models(folder, rounds)}
-    results = {"date": time.strftime("%Y-%m-%d")}
+                "accuracy": lambda: accuracies(folder, asked.pictures), "load": lambda: load(folder, asked.seconds),
+                "models": lambda: models(folder, rounds)}
+    results = measured() | {"model": describe_model(folder)}
     for name in SECTIONS:
         if name not in (asked.only or SECTIONS):
             continue
@@ -76,4 +81,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    program(main)

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from common import PRECISIONS, ROOT, TOOL, Skip, backbone, log, median, run, run_json, threads
+from common import PRECISIONS, ROOT, TOOL, Failure, Skip, backbone, log, median, program, run, run_json, threads
 from daemon import Bench
 
 import numpy as np
@@ -30,20 +30,25 @@ class Torch:
         self.process = subprocess.Popen([sys.executable, "-B", HERE / "pytorch_worker.py", folder, precision, str(threads())],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                         env=os.environ | {"OMP_WAIT_POLICY": "passive"})
-        if self.process.stdout.readline() != "ready\n":
-            raise RuntimeError("the PyTorch process ended")
+        self.version = self.read().removeprefix("ready ")
+
+    def read(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise Failure(f"the PyTorch process ended with code {self.process.wait()}")
+        return line.strip()
 
     def ask(self, command):
         self.process.stdin.write(command + "\n")
         self.process.stdin.flush()
-        return self.process.stdout.readline().strip()
+        return self.read()
 
     def seconds(self):
         return float(self.ask("run"))
 
     def answer(self, path):
         self.ask("run")
-        assert self.ask(f"save {path}") == "saved"
+        self.ask(f"save {path}")
         return np.load(path).astype(float)
 
     def close(self):
@@ -63,7 +68,8 @@ def compare_answers(rivals, folder):
         want = predict(folder, "f32", Path(scratch) / "ours.npy")
         found = {name: float(np.abs(rival.answer(Path(scratch) / "theirs.npy") - want).max() / want.std())
                  for name, rival in rivals.items()}
-    assert found["f32"] < AGREEMENT, f"PyTorch's answer is another: {found['f32']} sd"
+    if not found["f32"] < AGREEMENT:
+        raise Failure(f"PyTorch's answer in f32 is another, by {found['f32']:.2g} standard deviations: it is not the same model")
     return found
 
 
@@ -71,7 +77,10 @@ def ask_daemon(connection, body):
     """Seconds from the request to the whole answer, and of them those of backbone and encoder."""
     start = time.monotonic()
     connection.request("POST", "/predict", body)
-    data = connection.getresponse().read()
+    answer = connection.getresponse()
+    data = answer.read()
+    if answer.status != 200:
+        raise Failure(f"the daemon answers {answer.status}: {data[:300].decode(errors='replace')}")
     seconds, timing = time.monotonic() - start, json.loads(data)["timing_ms"]
     return seconds, 1e-3 * (timing["backbone"] + timing["encoder"])
 
@@ -91,8 +100,13 @@ def in_turn(rivals, daemons, body, rounds):
     return found
 
 
+def spread(values):
+    return {"median": median(values), "least": min(values), "most": max(values)}
+
+
 def pytorch(folder, rounds=5):
-    """Medians in ms, and brainenc's speed end to end as a multiple of PyTorch's in f32 and in bf16."""
+    """Of each: median, least and most over the rounds, in ms; and brainenc's speed end to end as a multiple of PyTorch's in the
+    same round."""
     if importlib.util.find_spec("torch") is None:
         raise Skip("PyTorch is not installed (python3-torch), so there is nothing to compare with it")
     bench, opened = Bench(folder, rounds), []
@@ -105,13 +119,15 @@ def pytorch(folder, rounds=5):
         for name in PRECISIONS:
             daemons[name] = bench.daemon(compute={"precision": name})
             opened.append(daemons[name].stop)
-        times = {name: 1e3 * median(values) for name, values in in_turn(rivals, daemons, bench.body, rounds).items()}
+        seconds = in_turn(rivals, daemons, bench.body, rounds)
     finally:
         for close in opened:
             close()
-    ratios = {f"{name}_over_torch_{other}": times[f"torch_{other}"] / times[f"brainenc_{name}"]
+    ratios = {f"{name}_over_torch_{other}": spread([theirs / ours for theirs, ours in
+                                                    zip(seconds[f"torch_{other}"], seconds[f"brainenc_{name}"])])
               for name in PRECISIONS for other in rivals}
-    return {"rounds": rounds, "threads": threads(), "difference_sd": differences, "ms": times, "times_faster": ratios}
+    return {"version": rivals["f32"].version, "rounds": rounds, "threads": threads(), "difference_sd": differences,
+            "ms": {name: spread([1e3 * value for value in values]) for name, values in seconds.items()}, "times_faster": ratios}
 
 
 def onednn(isa="auto"):
@@ -140,4 +156,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    program(main)

@@ -77,7 +77,8 @@ class Fake:
             for piece in [answer] if isinstance(answer, bytes) else answer:
                 sock.sendall(piece)
             return False
-        more = "".join(f"{name}: {value}\r\n" for name, value in answer.headers.items() if name.lower() not in ("content-length", "connection"))
+        more = "".join(f"{name}: {value}\r\n" for name, value in answer.headers.items()
+                       if name.lower() not in ("content-length", "connection"))
         sock.sendall(f"HTTP/1.1 {answer.status} x\r\nContent-Length: {len(answer.body)}\r\n{more}\r\n".encode() + answer.body)
         return True
 

@@ -18,8 +18,8 @@ PROGRESSIVE = (IMAGES / "progressive_500x333.jpg").read_bytes()
 ARRAYS = [npy(np.arange(20 * 30 * 3, dtype=np.uint8).reshape(20, 30, 3)), npy(np.zeros((3, 14, 9, 3), np.uint8)),
           npy(np.asfortranarray(np.full((8, 8, 3), 7, np.uint8)))]
 DAMAGED = [path.read_bytes() for path in sorted(CORRUPT.iterdir()) if path.suffix in (".png", ".jpg", ".npy")]
-SNIPPETS = [b"\r\n", b"\r\n\r\n", b"\n", b"\0", b"%00", b"%", b"--", b":", b"0", b"-1", b"9" * 25, b"{", b"[", b'"', b"&", b"=", b" ",
-            b"\xff" * 4, b"\x7f\xff\xff\xff"]
+SNIPPETS = [b"\r\n", b"\r\n\r\n", b"\n", b"\0", b"%00", b"%", b"--", b":", b"0", b"-1", b"9" * 25, b"{", b"[", b'"', b"&", b"=",
+            b" ", b"\xff" * 4, b"\x7f\xff\xff\xff"]
 
 
 def mutate(data, rng):
@@ -110,15 +110,17 @@ def picture_request(rng):
 VALUES = {
     "subject": ["subj01", "all", "subj01,subj01", "subj02", "SUBJ01"], "attention": ["FBA", "PPA,V1v", "rest", "nope"],
     "rois": ["FBA", "all", "rest", "FBA-1,PPA", "floc-bodies", "mTL"], "roi": ["FBA", "FBA-1", "V1v", "rest", "floc-faces", "fba"],
-    "output": ["vertices", "rois", "both", "none"], "fit": ["native"] * 12 + ["crop", "squeeze"], "space": ["challenge", "fsaverage"],
+    "output": ["vertices", "rois", "both", "none"], "fit": ["native"] * 12 + ["crop", "squeeze"],
+    "space": ["challenge", "fsaverage"],
     "format": ["json", "npy", "png", "gifti"], "hemi": ["lh", "rh", "both", "middle"], "heads": ["mean", "all", "none"],
     "vertex": ["lh:1", "rh:3,lh:0", "lh:99999", "7"], "spread": ["false", "true", "2"], "quality": ["true", "false", "maybe"],
     "id": ["00112233445566778899aabbccddeeff", "0", "x" * 200], "nonsense": ["1"],
 }
-ODD_VALUES = ["", "%00", "%", "%zz", "%ff%fe", "a" * 2000, ",", ",,,", "all,all,all", "FBA," * 300, "../../etc/passwd", "%0d%0aX:%20y",
+ODD_VALUES = ["", "%00", "%", "%zz", "%ff%fe", "a" * 2000, ",", ",,,", "all,all,all", "FBA," * 300, "../../etc/passwd",
+              "%0d%0aX:%20y",
               "-1", "1e999", "null", "%F0%9F%A7%A0", "+", "%2C", '"', "<b>", "\\", "%25%25", "&", "=", "a=b", "?", "/"]
-ROUTES = ["/predict", "/attention", "/attention", "/subjects", "/rois", "/healthz", "/readyz", "/metrics", "/openapi.json", "/", "*",
-          "//predict", "/predict/", "/%70redict", "/nope%00"]
+ROUTES = ["/predict", "/attention", "/attention", "/subjects", "/rois", "/healthz", "/readyz", "/metrics", "/openapi.json", "/",
+          "*", "//predict", "/predict/", "/%70redict", "/nope%00"]
 METHODS = ["GET"] * 3 + ["OPTIONS", "DELETE", "PUT", "BREW"]
 
 
@@ -130,7 +132,8 @@ def query_request(rng):
         value = rng.choice(VALUES[key]) if rng.random() < 0.8 else rng.choice(ODD_VALUES)
         pairs.append(rng.choice([f"{key}={value}"] * 15 + [key, f"={value}", f"{key}={key}={value}", ""]))
     path = rng.choice(ROUTES) + ("?" if pairs else "") + "&".join(pairs)[:6000]
-    accept = rng.choice(["", "", "Accept: application/x-npy\r\n", "Accept: image/png\r\n", "Accept: application/gifti+xml\r\n", "Accept: \xff;q=2,,\r\n"])
+    accept = rng.choice(["", "", "Accept: application/x-npy\r\n", "Accept: image/png\r\n", "Accept: application/gifti+xml\r\n",
+                         "Accept: \xff;q=2,,\r\n"])
     if rng.random() < 0.5:
         return f"{rng.choice(METHODS)} {path} HTTP/1.1\r\nHost: x\r\n{accept}\r\n".encode("latin1")
     return f"POST {path} HTTP/1.1\r\nHost: x\r\n{accept}Content-Length: {len(SMALL)}\r\n\r\n".encode("latin1") + SMALL
@@ -191,7 +194,8 @@ def wire_seeds():
 
 WIRE = wire_seeds()
 ODD_HEADERS = [
-    b"Content-Length: 0", b"Content-Length: 5", b"Content-Length: -1", b"Content-Length: 99999999999999999999", b"Content-Length: 0x10",
+    b"Content-Length: 0", b"Content-Length: 5", b"Content-Length: -1", b"Content-Length: 99999999999999999999",
+    b"Content-Length: 0x10",
     b"Content-Length: 21000000", b"Transfer-Encoding: chunked", b"Transfer-Encoding: gzip, chunked", b"Transfer-Encoding: identity",
     b"Expect: 100-continue", b"Expect: 200-ok", b"Connection: close", b"Connection: keep-alive, Upgrade", b"Upgrade: h2c",
     b"Host: y", b"Host:", b"X" * 3000 + b": y", b"X: " + b"y" * 3000, b": x", b"no colon", b" folded: x", b"X:\x01\x02",
@@ -207,7 +211,8 @@ def chunked(rng):
         size = rng.randint(1, 200)
         told = f"{len(data[:size]):x}".encode()
         if rng.random() < 0.08:
-            told = rng.choice([b"", b"zz", b"-1", b"f" * 16, b"0", b"7fffffff", told + b" ", b"0x" + told, told * 20, b"0" * 30 + told])
+            told = rng.choice([b"", b"zz", b"-1", b"f" * 16, b"0", b"7fffffff", told + b" ", b"0x" + told, told * 20,
+                               b"0" * 30 + told])
         extension = rng.choice([b""] * 6 + [b";x", b";x=y", b";" + b"x" * 500])
         ends = [rng.choice([b"\r\n"] * 30 + odd) for odd in ([b"\n", b"\r", b""], [b"\n", b""])]
         body += told + extension + ends[0] + data[:size] + ends[1]

@@ -18,8 +18,8 @@ def bearer(key):
     return {"Authorization": f"Bearer {key}"}
 
 
-@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer"}, bearer(""), bearer("first-ke"), bearer("first-key "  "x"), bearer("First-key"),
-                                     bearer("# a comment"), {"X-API-Key": "wrong"}, {"X-API-Key": ""},
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer"}, bearer(""), bearer("first-ke"), bearer("first-key "  "x"),
+                                     bearer("First-key"), bearer("# a comment"), {"X-API-Key": "wrong"}, {"X-API-Key": ""},
                                      {"Authorization": "Basic first-key"}, bearer("x" * 20000)])
 def test_without_a_right_key_it_is_401(keyed, headers):
     for method, path, body in (("POST", "/predict", noise(1)), ("GET", "/attention?roi=V1v", None), ("GET", "/subjects", None),

@@ -55,14 +55,16 @@ def test_several_subjects(demo, start, tmp_path):
     TOOL.run("import", tmp_path / "other/checkpoint.pth", "--data", tmp_path / "other/algonauts/subj01", "--name", "two", "-o",
              tmp_path / "two.safetensors")
     one, two = demo / "subj01.safetensors", tmp_path / "two.safetensors"
-    daemon = start(subjects=[{"name": name, "weights": str(path), "backbone": "demo"} for name, path in (("subj01", one), ("two", two))])
+    daemon = start(subjects=[{"name": name, "weights": str(path), "backbone": "demo"}
+                             for name, path in (("subj01", one), ("two", two))])
     here = ["--backbone", demo / "dinov2_demo_pretrain.pth", "--subject", two, "--subject", one]
     server = ["--server", address(daemon)]
     for number, arguments in enumerate((["--rois", "FBA"], ["--json", "--rois", "EBA", "--attention", "EBA"], ["--json"])):
         (tmp_path / str(number)).mkdir()
         results = run_both(tmp_path / str(number), [A, B], here, [*server, "--subject", "two", "--subject", "subj01"], *arguments)
         assert same_but_for_times(results[0][""].decode()) == same_but_for_times(results[1][""].decode())
-    for names, found in ((["--subject", "all"], ["subj01", "two"]), (["--subject", "two,subj01"], ["two", "subj01"]), ([], ["subj01"])):
+    for names, found in ((["--subject", "all"], ["subj01", "two"]), (["--subject", "two,subj01"], ["two", "subj01"]),
+                         ([], ["subj01"])):
         answer = TOOL.run("predict", A, *server, *names, "--json", "--output", "rois").json()
         assert [prediction["subject"] for prediction in answer["predictions"]] == found
     for names in ("two,subj01", "all"):
@@ -106,8 +108,8 @@ def test_an_hdf5_file_beside_a_picture(demo_daemon, demo_model, small, tmp_path,
 def mixed(tmp_path, small):
     """Good pictures, and some that are refused by the tool or by the server."""
     (tmp_path / "none.npy").write_bytes(b"\x93NUMPY")
-    bad = [CORRUPT / "bad_crc.png", CORRUPT / "truncated.jpg", CORRUPT / "empty.png", CORRUPT / "text.png", tmp_path / "missing.png",
-           tmp_path / "none.npy", CORRUPT / "bomb_30000x30000.png"]
+    bad = [CORRUPT / "bad_crc.png", CORRUPT / "truncated.jpg", CORRUPT / "empty.png", CORRUPT / "text.png",
+           tmp_path / "missing.png", tmp_path / "none.npy", CORRUPT / "bomb_30000x30000.png"]
     return [small[0], *bad[:2], small[1], *bad[2:], small[2]]
 
 
@@ -161,7 +163,8 @@ def test_keys(demo_settings, demo_model, tmp_path):
 
 
 @pytest.mark.parametrize("code, word, arguments", [
-    (MISSING, "subj01", ["--subject", "subj99"]), (MISSING, "FBA-1", ["--rois", "FBA-9"]), (USAGE, "empty name", ["--rois", "FBA,,EBA"]),
+    (MISSING, "subj01", ["--subject", "subj99"]), (MISSING, "FBA-1", ["--rois", "FBA-9"]),
+    (USAGE, "empty name", ["--rois", "FBA,,EBA"]),
     (MISSING, "'nope'", ["--attention", "nope", "--json"]), (USAGE, "squeeze", ["--fit", "squeeze"]),
     (USAGE, "--backbone", ["--backbone", "x.pth"]), (USAGE, "--threads", ["--threads", "2"]), (USAGE, "--isa", ["--isa", "auto"]),
     (USAGE, "--backbone-heads", ["--backbone-heads", "12"]), (USAGE, "--max-tokens", ["--max-tok", "1369"]),
@@ -199,4 +202,5 @@ def test_what_computes_a_subject(golden_daemon):
     assert [one["backbone_heads"] for one in subjects] == [12, 2] and [one["backbone_unverified"] for one in subjects] == ["", ""]
     assert [one["backbone_activation"] for one in subjects] == ["gelu", "gelu"]
     version = TOOL.run("--version").out.decode().strip()
-    assert {one["version"] for one in subjects} == {version} and {one["isa"] for one in subjects} <= {"amx", "avx512bf16", "avx512", "avx2", "generic"}
+    assert {one["version"] for one in subjects} == {version} and {one["isa"] for one in subjects} <= {"amx", "avx512bf16", "avx512",
+                                                                                                      "avx2", "generic"}

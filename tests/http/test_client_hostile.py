@@ -12,7 +12,8 @@ from support import PATIENCE, SANITIZER, in_parallel
 
 
 @pytest.mark.parametrize("page", PAGES)
-@pytest.mark.parametrize("body", [b"", b"garbage", b"<html></html>", b"{", b"[]", b'{"a": NaN}', b"null", b"{}}", b"{}\0", b'{"a": "\xff"}',
+@pytest.mark.parametrize("body", [b"", b"garbage", b"<html></html>", b"{", b"[]", b'{"a": NaN}', b"null", b"{}}", b"{}\0",
+                                  b'{"a": "\xff"}',
                                   b'{"a": "\x1b[2J"}', b"{\x1b}", b"[" * 100000, b'{"a":' * 5000, b'{"predictions": 3}', b"{} {}"])
 def test_answers_that_are_no_json_or_not_what_was_asked(picture, demo_daemon, page, body):
     assert f"{page}: " in refuses(picture, demo_daemon, on(page, lambda answer: raw(body)), DATA)
@@ -31,7 +32,8 @@ def test_answers_cut_short(picture, demo_daemon, page):
 
 @pytest.mark.parametrize("path, word", [
     (("lh", "vertices"), "lh.vertices"), (("rh", "vertices"), "rh.vertices"), (("lh", "indices"), "lh.indices"),
-    (("rh", "indices"), "rh.indices"), (("lh",), "lh.vertices"), (("model",), "model.weights"), (("model", "weights"), "model.weights"),
+    (("rh", "indices"), "rh.indices"), (("lh",), "lh.vertices"), (("model",), "model.weights"),
+    (("model", "weights"), "model.weights"),
     (("model", "backbone_weights"), "model.backbone_weights"), (("model", "backbone_activation"), "model.backbone_activation"),
     (("model", "backbone_heads"), "model.backbone_heads"), (("model", "precision"), "model.precision"), (("image",), "image"),
 ])
@@ -75,8 +77,8 @@ def leaves(tree, way=()):
         yield from leaves(value, (*way, key))
 
 
-NEEDED = {"/subjects": {"name", "demo", "backbone", "backbone_weights", "backbone_heads", "backbone_activation", "backbone_unverified", "weights", "isa", "precision",
-                        "version", "units",
+NEEDED = {"/subjects": {"name", "demo", "backbone", "backbone_weights", "backbone_heads", "backbone_activation",
+                        "backbone_unverified", "weights", "isa", "precision", "version", "units",
                         "vertices", "lh", "rh", "unverified", "subjects"},
           "/rois": {"subjects", "subject", "rois", "name", "family", "vertices"}}
 
@@ -143,7 +145,8 @@ WITHOUT_END = {
     "length": (lambda _: raw(b"x", 1 << 40), SYSTEM, "short"),
     "headers": (repeat(b"X-Name: value\r\n" * 1000), SYSTEM, "headers"),
     "header": (repeat(b"x" * (1 << 16), b"HTTP/1.1 200 OK\r\nX-Name: "), SYSTEM, "memory"),
-    "trailers": (repeat(b"X-Name: value\r\n" * 1000, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"), DATA, "headers are"),
+    "trailers": (repeat(b"X-Name: value\r\n" * 1000, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"), DATA,
+                 "headers are"),
     "preludes": (repeat(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, b""), SYSTEM, "headers"),
 }
 
@@ -190,7 +193,8 @@ def test_what_is_at_the_address_is_no_brainencd(picture, demo_daemon):
     assert "404" in refuses(picture, demo_daemon, lambda *_: raw(b"<html>", status="404 Not Found"), MISSING)
     assert "418" in refuses(picture, demo_daemon, lambda *_: raw(b"{}", status="418 x"), USAGE)
     assert "500" in refuses(picture, demo_daemon, lambda *_: raw(b'{"error": 7}', status="500 x"), SYSTEM)
-    assert "a?b" in refuses(picture, demo_daemon, lambda *_: raw(b'{"error": {"code": "x", "message": "a\\u001bb"}}', status="500 x"), SYSTEM)
+    assert "a?b" in refuses(picture, demo_daemon, lambda *_: raw(b'{"error": {"code": "x", "message": "a\\u001bb"}}',
+                                                                 status="500 x"), SYSTEM)
 
 
 @pytest.mark.parametrize("page", PAGES)

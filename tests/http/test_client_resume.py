@@ -33,7 +33,8 @@ def test_a_run_on_other_weights_is_refused(stopped, start, demo_settings, demo_m
     arguments, output = stopped
     TOOL.run("demo", "-o", tmp_path / "other", "--seed", "2")
     other = tmp_path / "other/subj01.safetensors", tmp_path / "other/dinov2_demo_pretrain.pth"
-    changes = [{"subjects": [demo_settings["subjects"][0] | {"weights": str(other[0])}]}, {"backbones": {"demo": {"weights": str(other[1])}}},
+    changes = [{"subjects": [demo_settings["subjects"][0] | {"weights": str(other[0])}]},
+               {"backbones": {"demo": {"weights": str(other[1])}}},
                {"backbones": {"demo": demo_settings["backbones"]["demo"] | {"heads": 4}}}]
     before = {path.name: path.read_bytes() for path in tmp_path.glob("out*")}
     for change in changes:
@@ -42,7 +43,8 @@ def test_a_run_on_other_weights_is_refused(stopped, start, demo_settings, demo_m
         assert "--restart" in TOOL.refuses(USAGE, *arguments, "--server", address(daemon), "--rois", "FBA")
         assert {path.name: path.read_bytes() for path in tmp_path.glob("out*")} == before
     assert "--restart" in TOOL.refuses(USAGE, *arguments, *demo_model)
-    assert TOOL.run(*arguments, "--server", address(daemon), "--restart").code == DONE and not output.with_name("out.npy.partial").exists()
+    assert TOOL.run(*arguments, "--server", address(daemon),
+                    "--restart").code == DONE and not output.with_name("out.npy.partial").exists()
 
 
 def test_a_server_that_goes_away_and_comes_back(demo_daemon, demo_model, small, tmp_path):

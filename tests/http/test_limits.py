@@ -86,7 +86,8 @@ def test_bytes_in_flight(start):
         wait_until(lambda: daemon.count("in_flight_bytes") == 2000000, "counted at once")
         answer = daemon.post("/predict", b"x" * 2300000, status=503)
         assert "in flight" in answer.error() and int(answer.headers["Retry-After"]) >= 1
-        answer = daemon.post("/predict", iter([b"x" * 230000] * 10), {"Transfer-Encoding": "chunked"}, encode_chunked=True, status=503)
+        answer = daemon.post("/predict", iter([b"x" * 230000] * 10), {"Transfer-Encoding": "chunked"}, encode_chunked=True,
+                             status=503)
         assert "in flight" in answer.error()
         wait_until(lambda: daemon.count("in_flight_bytes") == 2000000, "what was refused is let go")
         assert daemon.post("/predict?output=rois", noise(1)).status == 200

@@ -46,7 +46,8 @@ def test_a_wrong_parameter_of_a_post(golden_daemon, path, status, words):
     ("/attention", 400, ["roi"]), ("/attention?roi=FBA&fit=crop", 400, ["fit", "roi, vertex, id, subject"]),
     ("/attention?roi=FBX", 404, ["FBX"]), ("/attention?roi=FBA&subject=x", 404, ["'x'", "subj01, demo"]),
     ("/attention?roi=FBA&id=none", 404, ["none", "POST"]), ("/rois?subject=x", 404, ["'x'", "subj01, demo"]),
-    ("/rois?foo=x", 400, ["foo", "subject"]), ("/subjects?foo=1", 400, ["foo", "none"]), ("/subjects?quality=maybe", 400, ["quality", "none"]), ("/rois?subject=subj01&subject=demo", 400, ["'subject' is there twice"]),
+    ("/rois?foo=x", 400, ["foo", "subject"]), ("/subjects?foo=1", 400, ["foo", "none"]),
+    ("/subjects?quality=maybe", 400, ["quality", "none"]), ("/rois?subject=subj01&subject=demo", 400, ["'subject' is there twice"]),
     ("/rois?" + "&".join(["output=counts"] * 33), 400, ["more than 32 parameters", "subject, output, quality"]),
 ])
 def test_a_wrong_parameter_of_a_get(golden_daemon, path, status, words):
@@ -55,7 +56,8 @@ def test_a_wrong_parameter_of_a_get(golden_daemon, path, status, words):
     assert all(word in sentence for word in words), sentence
 
 
-@pytest.mark.parametrize("value", ["%ff%fe", "%00", "%0d%0aX-Injected:%20yes", "%", "%zz", "%F0%9F%A7%A0", "x" * 5000, "'\"<b>", "a" * 39 + "%C3%A4"])
+@pytest.mark.parametrize("value", ["%ff%fe", "%00", "%0d%0aX-Injected:%20yes", "%", "%zz", "%F0%9F%A7%A0", "x" * 5000, "'\"<b>",
+                                   "a" * 39 + "%C3%A4"])
 @pytest.mark.parametrize("key", ["subject", "rois", "fit", "attention", "spread"])
 def test_strange_values_give_errors_in_utf8(golden_daemon, key, value):
     answer = golden_daemon.post(f"/predict?{key}={value}", noise(1), status=None)

@@ -49,8 +49,10 @@ def test_the_answer_has_exactly_the_fields_of_the_api(golden_daemon, rois):
     version = found["model"].pop("version")
     assert re.fullmatch(r"brainenc \d+\.\d+\.\d+", version)
     assert found["model"].pop("backbone").startswith("dinov2_vit")
-    assert found["model"] == {"features": "dinov2_q", "layer": 1, "encoder": "transformer", "readout": "rois_all", "members": 1, "runs": 1,
-                              "backbone_heads": 12, "backbone_activation": "gelu", "precision": "f32", "storage": "f32", "units": "as trained (NSD: z-scored betas)"}
+    assert found["model"] == {"features": "dinov2_q", "layer": 1, "encoder": "transformer", "readout": "rois_all", "members": 1,
+                              "runs": 1,
+                              "backbone_heads": 12, "backbone_activation": "gelu", "precision": "f32", "storage": "f32",
+                              "units": "as trained (NSD: z-scored betas)"}
     assert found["image"] == {"width": 425, "height": 425, "fit": "crop", "input": [434, 434], "grid": [31, 31]}
     assert set(found["lh"]) == set(found["rh"]) == {"vertices"}
     assert [(roi["name"], roi["family"]) for roi in found["rois"]] == [(name, family) for name, family, _ in rois]

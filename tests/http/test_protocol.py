@@ -70,7 +70,8 @@ def test_a_body_shorter_than_promised_is_not_computed(demo_daemon):
 
 
 def test_bytes_behind_the_body_are_another_request(demo_daemon):
-    with demo_daemon.socket(head(len(noise(1)), "/predict?output=rois") + noise(1) + b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n") as sock:
+    with demo_daemon.socket(head(len(noise(1)),
+                                 "/predict?output=rois") + noise(1) + b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n") as sock:
         file = sock.makefile("rb")
         first = http.client.HTTPResponse(FileSocket(file))
         first.begin()

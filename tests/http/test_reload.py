@@ -85,7 +85,8 @@ def replace(path, data):
 
 BAD = {
     "damaged subject": lambda folder, daemon, settings: damage(folder / "subj01.safetensors"),
-    "cut subject": lambda folder, daemon, settings: replace(folder / "subj01.safetensors", (folder / "subj01.safetensors").read_bytes()[:5000]),
+    "cut subject": lambda folder, daemon, settings: replace(folder / "subj01.safetensors",
+                                                            (folder / "subj01.safetensors").read_bytes()[:5000]),
     "damaged backbone": lambda folder, daemon, settings: damage(folder / "dinov2_demo_pretrain.pth"),
     "missing subject": lambda folder, daemon, settings: (folder / "subj01.safetensors").unlink(),
     "broken YAML": lambda folder, daemon, settings: daemon.file.write_text("listen: [127.0.0.1:0\nbackbones: }\n"),

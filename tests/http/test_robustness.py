@@ -137,7 +137,8 @@ def ask_some(daemon, numbers):
 
 
 def fixed_answers(daemon):
-    return [daemon.post(path, picture()).body for path in ("/predict?format=npy&fit=crop", "/attention?roi=FBA&format=npy&fit=crop")]
+    return [daemon.post(path, picture()).body for path in ("/predict?format=npy&fit=crop",
+                                                           "/attention?roi=FBA&format=npy&fit=crop")]
 
 
 def test_random_and_mutated_requests(start):

@@ -7,7 +7,8 @@ from support import decode_png, form, in_parallel, noise, npy, picture, scaled
 
 BODIES = [({}, picture("a_425")), ({}, picture("b_425")), ({}, noise(1)), ({}, noise(2, 90, 40)), form(noise(3), picture("a_425")),
           ({}, npy(decode_png(noise(4))))]
-PATHS = ["/predict?format=npy", "/predict?format=npy&subject=demo", "/predict?format=npy&fit=pad", "/predict?format=npy&rois=FBA,PPA",
+PATHS = ["/predict?format=npy", "/predict?format=npy&subject=demo", "/predict?format=npy&fit=pad",
+         "/predict?format=npy&rois=FBA,PPA",
          "/attention?roi=FBA&hemi=lh", "/attention?roi=all&format=npy", "/attention?roi=V1v&heads=all&subject=demo"]
 
 
@@ -29,7 +30,8 @@ def test_eight_clients_get_what_one_gets(golden_daemon):
     assert golden_daemon.count("batch_images_total") > golden_daemon.count("batches_total")
 
 
-@pytest.mark.parametrize("compute", [{"threads": 1}, {"threads": 2, "batch": {"max": 1}}, {"batch": {"max": 16, "wait_ms": 20}}], ids=str)
+@pytest.mark.parametrize("compute", [{"threads": 1}, {"threads": 2, "batch": {"max": 1}}, {"batch": {"max": 16, "wait_ms": 20}}],
+                         ids=str)
 def test_threads_and_batches_do_not_matter(golden_daemon, golden_settings, start, compute):
     daemon = start(**golden_settings, compute=compute)
     wanted = requests()[::5]

@@ -19,7 +19,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from support import DAEMON, PATIENCE, RUNNER, SANITIZER, SLOW_LIMITS, SLOW_PATH, Daemon, free_port, noise, picture, slow_picture, wait_until
+from support import (DAEMON, PATIENCE, RUNNER, SANITIZER, SLOW_LIMITS, SLOW_PATH, Daemon, free_port, noise, picture, slow_picture,
+                     wait_until)
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NOBODY = 65534
@@ -182,7 +183,8 @@ class Service(Daemon):
         self.environment |= environment
         self.environment |= {key: value for key, value in os.environ.items() if key.endswith("SAN_OPTIONS")}
         self.process = subprocess.Popen([*AS_SERVICE, *RUNNER, *command(installed.unit, "ExecStart")], stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/", env=self.environment, umask=0o077)
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/", env=self.environment,
+                                        umask=0o077)
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
         if wait:
@@ -330,7 +332,8 @@ def test_a_socket_in_the_runtime_directory(serve, installed):
 def test_the_service_leaves_nothing_behind(serve, installed):
     """Its user may write its state directory alone, and does not."""
     def everything():
-        return {path: (path.lstat().st_mtime_ns, path.lstat().st_size) for path in installed.root.rglob("*") if not path.is_socket()}
+        return {path: (path.lstat().st_mtime_ns, path.lstat().st_size) for path in installed.root.rglob("*")
+                if not path.is_socket()}
     service = serve()
     before = everything()
     service.post("/predict", noise(1))

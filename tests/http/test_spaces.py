@@ -164,6 +164,18 @@ def test_what_a_gifti_file_cannot_hold(golden_daemon, path, words):
     assert all(word in sentence for word in words), sentence
 
 
+@pytest.mark.parametrize("space", ["challenge", "fsaverage"])
+def test_a_gifti_file_without_a_vertex_is_refused_before_anything_is_computed(golden_daemon, space):
+    """A body that is no picture is refused when it is decoded, so the ROIs were looked at before."""
+    before = golden_daemon.count("stage_seconds_count", stage="backbone")
+    for body in (picture(), b"no picture"):
+        sentence = golden_daemon.refuses(400, "POST", f"/predict?format=gifti&hemi=rh&rois=mTL-faces&space={space}", body)
+        assert sentence == "GIFTI: a file must hold a vertex: the ROIs asked for have none in rh"
+    assert golden_daemon.count("stage_seconds_count", stage="backbone") == before
+    golden_daemon.post(f"/predict?format=gifti&hemi=lh&rois=mTL-faces&space={space}", picture())
+    assert golden_daemon.count("stage_seconds_count", stage="backbone") == before + 1
+
+
 def test_a_file_is_named_after_the_subject_whatever_it_is_called(start, demo_settings):
     subject = 'a "quoted" \\ ../Ä'
     daemon = start(subjects=[demo_settings["subjects"][0] | {"name": subject}])

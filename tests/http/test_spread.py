@@ -21,7 +21,8 @@ def scores(side):
 @pytest.fixture(scope="module")
 def daemon(golden_subject, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ensemble")
-    _run_tool("import", "--ensemble", ENSEMBLE / "results", "--data", CASE / "algonauts/subj01", "-o", folder / "ensemble.safetensors")
+    _run_tool("import", "--ensemble", ENSEMBLE / "results", "--data", CASE / "algonauts/subj01", "-o",
+              folder / "ensemble.safetensors")
     backbone = {"weights": str(CASE / "dinov2_small_pretrain.pth"), "kind": "dinov2", "heads": 12}
     subjects = [{"name": name, "weights": str(path), "backbone": "small"}
                 for name, path in (("ensemble", folder / "ensemble.safetensors"), ("single", golden_subject))]

@@ -22,7 +22,8 @@ def daemon(tmp_path_factory):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_predictions_are_the_published_programs(daemon, case):
     want = case.predictions()
-    found = np.concatenate([daemon.post(f"/predict?subject={case.name}&format=npy", path.read_bytes()).array() for path in case.pictures])
+    found = np.concatenate([daemon.post(f"/predict?subject={case.name}&format=npy", path.read_bytes()).array()
+                            for path in case.pictures])
     assert found.shape == want.shape and np.abs(found - want).max() <= case.tolerance
 
 
@@ -52,7 +53,8 @@ def test_one_pass_serves_all_subjects_of_a_backbone(daemon):
 @pytest.mark.parametrize("name", ["linear_q", "linear_q_cls"])
 def test_an_encoder_without_queries_has_no_maps(daemon, name):
     picture = LARGE[0].read_bytes()
-    for method, path, body in (("GET", f"/attention?roi=FBA&subject={name}", None), ("POST", f"/attention?roi=FBA&subject={name}", picture),
+    for method, path, body in (("GET", f"/attention?roi=FBA&subject={name}", None),
+                               ("POST", f"/attention?roi=FBA&subject={name}", picture),
                                ("POST", f"/predict?attention=FBA&subject={name}", picture)):
         assert "no attention maps" in daemon.refuses(409, method, path, body)
 
@@ -72,7 +74,8 @@ def test_the_most_recent_prediction_is_meant_though_it_has_no_maps(daemon):
     """Not the one before it, of another picture."""
     daemon.post("/predict?subject=dinov2q_enc3&output=rois", LARGE[1].read_bytes())
     made = daemon.post("/predict?subject=linear_q&output=rois", LARGE[0].read_bytes()).json()["id"]
-    for path in ("/attention?roi=FBA-1", f"/attention?roi=FBA-1&id={made}", "/attention?vertex=lh:1", "/attention?roi=FBA&subject=linear_q"):
+    for path in ("/attention?roi=FBA-1", f"/attention?roi=FBA-1&id={made}", "/attention?vertex=lh:1",
+                 "/attention?roi=FBA&subject=linear_q"):
         assert "linear_q has no attention maps" in daemon.refuses(409, "GET", path)
     assert daemon.get("/attention?roi=FBA-1&subject=dinov2q_enc3").json()["subject"] == "dinov2q_enc3"
 
@@ -96,7 +99,8 @@ def test_the_map_of_a_hemisphere_stands_for_its_rois(daemon):
 def test_a_shape_nobody_was_trained_on_is_refused_for_one_request_alone(daemon):
     assert "224 x 224" in daemon.refuses(400, "POST", "/predict?subject=clip-transformer_rois&fit=native", LARGE[0].read_bytes())
     assert "31 x 31" in daemon.refuses(400, "POST", "/predict?subject=spatial_rois&fit=native", SMALL[0].read_bytes())
-    assert daemon.post("/predict?subject=dinov2q_enc3&fit=native&output=rois", SMALL[0].read_bytes()).json()["image"]["grid"] == [16, 16]
+    assert daemon.post("/predict?subject=dinov2q_enc3&fit=native&output=rois",
+                       SMALL[0].read_bytes()).json()["image"]["grid"] == [16, 16]
 
 
 def test_what_is_loaded_is_told(daemon):

@@ -8,11 +8,27 @@ from support import MISSING, USAGE
 def test_it_measures_a_demo(tool, demo):
     text = tool.run("bench", "--demo", demo, "--rounds", "1").out.decode()
     assert "bare products" in text and "ratio" in text
-    answer = tool.run("bench", "--demo", demo, "--rounds", "2", "--json", "--threads", "1", "--against", demo).json()
+    answer = tool.run("bench", "--demo", demo, "--rounds", "1", "--json", "--threads", "1", "--against", demo).json()
     assert answer["one"]["against_ratio"] == pytest.approx(answer["one"]["whole_ms"] / answer["one"]["against_ms"], rel=0.01)
-    assert (answer["threads"], answer["rounds"], answer["grid"]) == (1, 2, [31, 31])
+    assert (answer["threads"], answer["rounds"], answer["grid"], answer["picture"]) == (1, 1, [31, 31], [425, 425])
+    assert (answer["vertices"], answer["members"], answer["subjects"]) == ([1000, 1100], 1, 1)
     for part in (answer["one"], answer["stream"]):
         assert part["bare_ms"] > 0 and part["ratio"] > 0
+
+
+def test_it_tells_the_fastest_and_the_slowest_round(tool, demo):
+    answer = tool.run("bench", "--demo", demo, "--rounds", "4", "--json", "--threads", "1", "--against", demo).json()
+    one, stream = answer["one"], answer["stream"]
+    measured = [(row, "ms") for row in answer["rows"] if row["name"] != "load"]
+    measured += [(part, key) for part, keys in ((one, ["whole_ms", "bare_ms", "ratio", "against_ms", "against_ratio"]),
+                                                (stream, ["image_ms", "bare_ms", "ratio"])) for key in keys]
+    for part, key in measured:
+        assert 0 <= part[f"{key}_least"] <= part[key] <= part[f"{key}_most"], (part, key)
+    assert one["whole_ms_least"] < one["whole_ms_most"] and "ms_least" not in answer["rows"][0]
+    for part, ratio, above, below in ((one, "ratio", "whole_ms", "bare_ms"), (one, "against_ratio", "whole_ms", "against_ms"),
+                                      (stream, "ratio", "image_ms", "bare_ms")):  # of what one round measured in turn
+        assert part[f"{ratio}_least"] >= 0.99 * part[f"{above}_least"] / part[f"{below}_most"]
+        assert part[f"{ratio}_most"] <= 1.01 * part[f"{above}_most"] / part[f"{below}_least"]
 
 
 STAGES = ["embed", "project", "attend", "feed_forward", "features", "encode", "read_out"]
@@ -70,7 +86,8 @@ def vision_transformer(cells, blocks, width=WIDTH, patch=14, last=None, features
 
 def transformer(queries, cells=CELLS, encoder=0, decoder=1, values=True):
     """`encoder` layers up to the one that is read."""
-    layer = linear(cells, 3 * WIDTH, WIDTH) + attention(cells, cells) + linear(cells, WIDTH, WIDTH) + 2 * linear(cells, HIDDEN, WIDTH)
+    layer = linear(cells, 3 * WIDTH, WIDTH) + attention(cells, cells) + linear(cells, WIDTH, WIDTH)
+    layer += 2 * linear(cells, HIDDEN, WIDTH)
     operations = encoder * layer + decoder * (1 + values) * linear(cells, WIDTH, WIDTH)
     operations += decoder * (attention(queries, cells) + linear(queries, WIDTH, WIDTH) + 2 * linear(queries, HIDDEN, WIDTH))
     return operations + (decoder - 1) * linear(queries, WIDTH, WIDTH)  # the first layer's queries are constants
@@ -85,8 +102,8 @@ def encoder_weights(queries):
 
 
 def convolution(rows, columns, inner, outer, kernel, stride, dilation=1):
-    """Its operations and the sides of what it gives, padded so that only the stride makes it smaller. With a 3 x 3 kernel of stride 1
-    four results, two by two, take 16 multiplications (Winograd)."""
+    """Its operations and the sides of what it gives, padded so that only the stride makes it smaller. With a 3 x 3 kernel of
+    stride 1 four results, two by two, take 16 multiplications (Winograd)."""
     sides = [(side - 1) // stride + 1 for side in (rows, columns)]
     if (kernel, stride) == (3, 1):
         tiles = [sum(min(dilation, rest) for rest in range(side, 0, -2 * dilation)) for side in (rows, columns)]
@@ -170,7 +187,7 @@ def test_the_products_of_every_subject_are_counted(tool, tmp_path):
         tool.run(*CASES_BY_NAME[name].import_arguments(subject), "--name", f"s{number}")
         options += ["--subject", subject]
         encoders.append(transformer(50, encoder=2 if name == "enc_layers2" else 0))
-        backbone = LAST_Q if number > 0 else vision_transformer(CELLS, 1, last=CELLS)  # of all layers but the deepest: their blocks'
+        backbone = LAST_Q if number > 0 else vision_transformer(CELLS, 1, last=CELLS)  # but the deepest are their blocks' queries
         answer = tool.run("bench", LARGE[0], *options).json()
         assert answer["gflop"] == pytest.approx(1e-9 * (backbone + sum(encoders)), abs=0.0006)
         weights.append(answer["weight_bytes"])

@@ -1,5 +1,6 @@
 """brainenc demo: a model of random numbers, in the formats the real ones have."""
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -162,6 +163,21 @@ def test_an_ensemble_is_the_authors_results_tree(tool, tmp_path):
             assert np.array_equal(tensors[f"validation.{hemisphere}"][number], saved.astype(np.float32))
     first, second = (tensors[f"members.{m}.query_embed.weight"] for m in (0, 1))
     assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("options, written", [
+    ([], "checkpoint.pth"), (["--layers", "3"], "checkpoint.pth"), (["--runs", "1"], "checkpoint.pth"),
+    (["--layers", "3", "--runs", "2"], "results"), (["--runs", "2"], "results"), (["--layers", "1,3"], "results"),
+])
+def test_what_is_written_is_what_the_help_says(tool, tmp_path, options, written):
+    told = tool.run("demo", "-o", tmp_path / "demo", *options).out.decode().splitlines()
+    assert {name for name in ("checkpoint.pth", "results") if (tmp_path / "demo" / name).exists()} == {written}
+    assert f"{tmp_path}/demo/{written}" in told and all(Path(path).exists() for path in told[:-1])
+    layer = facts(tmp_path / "demo")[1]["members"][0]["layer"]
+    assert layer == (3 if "3" in options else 1)
+    said = " ".join(tool.run("demo", "--help").out.decode().split())
+    assert "More than one model in all is an ensemble: results/ in the place of checkpoint.pth" in said
+    assert said.count("an ensemble") == 1  # no option is said to make one by itself
 
 
 def test_vertices_of_each_hemisphere(tool, tmp_path):

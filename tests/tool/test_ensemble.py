@@ -81,7 +81,8 @@ def no_readout(second):
 
 
 @pytest.mark.parametrize("change, words", [
-    (narrower, "member 1 is of other shapes"), (wider, "member 1 is of other shapes"), (fewer_queries, "members.1.query_embed.weight"),
+    (narrower, "member 1 is of other shapes"), (wider, "member 1 is of other shapes"),
+    (fewer_queries, "members.1.query_embed.weight"),
     (no_readout, "members.1.rh_embed.0.weight"),
 ])
 def test_members_of_other_shapes_are_refused(tool, twins, tmp_path, change, words):

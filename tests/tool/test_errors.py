@@ -74,7 +74,8 @@ def test_what_is_missing_is_named(tool, model, subject, tmp_path):
 def test_a_folder_in_a_files_place_is_told(tool, demo, subject):
     assert f"{demo}: is a folder" in tool.refuses(DATA, "inspect", demo)
     assert f"{demo}: is a folder" in tool.refuses(DATA, "predict", A, "--backbone", demo, "--subject", subject)
-    assert f"{demo}: is a folder" in tool.refuses(DATA, "predict", A, "--backbone", CASE / "dinov2_small.safetensors", "--subject", demo)
+    assert f"{demo}: is a folder" in tool.refuses(DATA, "predict", A, "--backbone", CASE / "dinov2_small.safetensors", "--subject",
+                                                  demo)
 
 
 def test_two_subjects_of_one_name_are_told_how_to_differ(tool, model, subject):

@@ -7,9 +7,11 @@ from golden_cases import GOLDEN, SMALL, SUBJ01
 from support import USAGE, edit_checkpoint, read_gifti
 
 CLIP, RESNET = GOLDEN / "clip/open_clip_narrow.pth", GOLDEN / "resnet/resnet18_narrow.pth"
-ASKED = {"as published": [], "gelu": ["--backbone-activation", "gelu"], "heads": ["--backbone-heads", "4"], "bf16": ["--precision", "bf16"]}
+ASKED = {"as published": [], "gelu": ["--backbone-activation", "gelu"], "heads": ["--backbone-heads", "4"],
+         "bf16": ["--precision", "bf16"]}
 # The golden tower's 2 heads of 64 channels and OpenAI's activation, unless the options say otherwise.
-WANTED = {name: {"backbone": "clip_vit128x3", "backbone_heads": 2, "backbone_activation": "quick_gelu", "precision": "f32"} | changed
+WANTED = {name: {"backbone": "clip_vit128x3", "backbone_heads": 2, "backbone_activation": "quick_gelu",
+                 "precision": "f32"} | changed
           for name, changed in (("as published", {}), ("gelu", {"backbone_activation": "gelu"}), ("heads", {"backbone_heads": 4}),
                                 ("bf16", {"precision": "bf16"}))}
 
@@ -26,7 +28,8 @@ def facts(found, names):
 
 
 def test_what_changes_the_numbers_changes_the_id(tool, subject):
-    answers = {name: tool.run("predict", SMALL[0], "--json", "--backbone", CLIP, "--subject", subject, *options).json()["predictions"][0]
+    answers = {name: tool.run("predict", SMALL[0], "--json", "--backbone", CLIP, "--subject", subject,
+                              *options).json()["predictions"][0]
                for name, options in ASKED.items()}
     assert len({answer["id"] for answer in answers.values()}) == len(ASKED)
     assert len({json.dumps(answer["lh"]["vertices"]) for answer in answers.values()}) == len(ASKED)
@@ -60,7 +63,8 @@ def test_the_table_says_it_before_its_header(tool, tmp_path):
     tool.run("import", tmp_path / "checkpoint.pth", "--data", SUBJ01, "-o", tmp_path / "subject.safetensors")
     lines = tool.run("predict", SMALL[0], "--backbone", CLIP, "--subject", tmp_path / "subject.safetensors",
                      "--backbone-heads", 4).out.decode().splitlines()
-    assert [line.split(":")[0] for line in lines[1:3]] == ["  unverified"] * 2 and "nheads 8" in lines[1] and "4 attention heads" in lines[2]
+    assert [line.split(":")[0]
+            for line in lines[1:3]] == ["  unverified"] * 2 and "nheads 8" in lines[1] and "4 attention heads" in lines[2]
     assert lines[3].split() == ["ROI", "lh", "mean", "n", "rh", "mean", "n"] and lines[4].startswith("  V1v")
 
 

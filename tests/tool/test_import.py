@@ -184,7 +184,8 @@ def test_a_folder_in_a_files_place_is_told(tool, output, tmp_path):
 
 def test_a_data_folder_that_is_not_there_is_named(tool, output, tmp_path):
     for path, missing in ((tmp_path / "nowhere", tmp_path / "nowhere:"), (tmp_path, tmp_path / "roi_masks:")):
-        assert f"brainenc: {missing} there is no such folder" in tool.refuses(MISSING, "import", CHECKPOINT, "--data", path, "-o", output)
+        assert f"brainenc: {missing} there is no such folder" in tool.refuses(MISSING, "import", CHECKPOINT, "--data", path, "-o",
+                                                                              output)
 
 
 @pytest.mark.parametrize("name", ["x.pth", "safetensors"])

@@ -104,7 +104,8 @@ def test_a_correlation_that_is_none_counts_as_0(tool, results, output, tmp_path)
     tool.run("predict", PICTURES / "a_425.png", "--backbone", CASE / "dinov2_small.safetensors", "--subject", output, "-o",
              tmp_path / "found.npy")
     each = np.load(GOLDEN / "ensemble/expected/lh_pred_each.npy")[:, 0, 5]  # by run, then layer
-    scores = {place: np.nan_to_num(np.load(results / MODEL / "enc_{}/run_{}/lh_val_corr.npy".format(*place))[5]) for place in MEMBERS}
+    scores = {place: np.nan_to_num(np.load(results / MODEL / "enc_{}/run_{}/lh_val_corr.npy".format(*place))[5])
+              for place in MEMBERS}
     weights = np.exp([20 * (scores[layer, 1] + scores[layer, 2]) for layer in (1, 3)])
     weights /= weights.sum()
     want = (weights[0] * (each[0] + each[2]) + weights[1] * (each[1] + each[3])) / 2
@@ -119,7 +120,8 @@ def test_the_training_set_and_the_days_are_told(tool, results, output):
         os.utime(folder / "checkpoint.pth", (0, 86400 * (365 * layer + run) + 5))
     import_results(tool, results, output)
     assert about(output)["training_set"] == "NSD (Algonauts 2023), subj01: 8857 images, and 984 to validate on"
-    assert [member["checkpoint_date"] for member in about(output)["members"]] == ["1971-01-02", "1971-01-03", "1973-01-01", "1973-01-02"]
+    assert [member["checkpoint_date"] for member in about(output)["members"]] == ["1971-01-02", "1971-01-03", "1973-01-01",
+                                                                                  "1973-01-02"]
     told = tool.run("inspect", output, "--json").json()
     assert told["trained on"] == about(output)["training_set"] and "1973-01-02" in told["checkpoint"]
 
@@ -158,7 +160,8 @@ def test_an_ensemble_takes_the_memory_of_one_member(tool, tmp_path):
     member = os.path.getsize(folder / "checkpoint.pth")
 
     options = ["--data", masks.parent, "-o", tmp_path / "all.safetensors"]
-    alone = tool.peak("import", tmp_path / "results/enc_1/run_1/checkpoint.pth", "--data", masks.parent, "-o", tmp_path / "one.safetensors")
+    alone = tool.peak("import", tmp_path / "results/enc_1/run_1/checkpoint.pth", "--data", masks.parent, "-o",
+                      tmp_path / "one.safetensors")
     assert tool.peak("import", "--ensemble", tmp_path / "results", *options) < alone + member
     assert tool.peak("import", "--ensemble", tmp_path / "results", *options, "--storage", "bf16") < alone + member
     assert tool.peak("inspect", tmp_path / "all.safetensors") < alone + member

@@ -150,7 +150,8 @@ def test_parcels_come_after_the_folders_rois(tool, parcels, output, tmp_path, va
     checkpoint = GOLDEN / f"variants/{variant}/checkpoint.pth"
     import_subject(tool, output, *parcels, "--parcellation-family", "atlas", checkpoint=checkpoint)
     folder = read_rois(FOLDER)[:-1]
-    assert rois_of(output) == [(name, family) for name, family, _ in folder] + [(f"area {i:02}", "atlas") for i in range(1, PARCELS + 1)]
+    assert rois_of(output) == [(name, family) for name, family, _ in folder] + [(f"area {i:02}", "atlas")
+                                                                                for i in range(1, PARCELS + 1)]
     for side, masks in (("lh", read_safetensors(output)[0]["masks.lh"]), ("rh", read_safetensors(output)[0]["masks.rh"])):
         assert np.array_equal(masks, [m[side] for _, _, m in folder] + [labels_of(side) == 10 * i for i in range(1, PARCELS + 1)])
     want = np.concatenate([np.load(GOLDEN / f"variants/{variant}/expected/{side}_pred.npy")[0] for side in SIDES])
@@ -169,9 +170,11 @@ def test_a_name_that_is_there_already_is_refused(tool, parcels, output, tmp_path
 
 BAD_NAMES = [
     (b"", "names no label above 0"), (b"{}", "names no label above 0"), (b'{"0": "Unknown", "-3": "x"}', "names no label above 0"),
-    (b'{"ten": "V1"}', "'ten'"), (b'{"10": 5}', "'10'"), (b'{"1.5": "V1"}', "'1.5'"), (b'{"": "V1"}', "''"), (b'{" 1": "V1"}', "' 1'"),
+    (b'{"ten": "V1"}', "'ten'"), (b'{"10": 5}', "'10'"), (b'{"1.5": "V1"}', "'1.5'"), (b'{"": "V1"}', "''"),
+    (b'{" 1": "V1"}', "' 1'"),
     (b'{"99999999999999999999": "V1"}', "'99999999999999999999'"), (b'{"10": "a", "010": "b"}', "label 10 is there twice"),
-    (b'{"10": "all"}', "'all' is no name for a ROI or family"), (b'{"10": "a,b"}', "'a,b' is no name"), (b'{"10": "' + b"x" * 64 + b'"}', "is no name"), (b'{"10": "a"', "is no JSON object"),
+    (b'{"10": "all"}', "'all' is no name for a ROI or family"), (b'{"10": "a,b"}', "'a,b' is no name"),
+    (b'{"10": "' + b"x" * 64 + b'"}', "is no name"), (b'{"10": "a"', "is no JSON object"),
     (b"{" * 3000, "is no JSON object"), (b"\x93NUMPY", "names"), (b"V1\0\n", "line 1 holds a 0 byte"), (b"V1\x07\n", "is no name"),
     (b"\n".join(b"%d" % i for i in range(3000)), "more than 1000 regions"), (b"x" * (1 << 20) + b"y", "longer than"),
 ]
@@ -245,13 +248,15 @@ def test_inspect_tells_ceiling_and_accuracy(tool, output, tmp_path):
     known = ceiling > 0
     accuracy = np.minimum(1, np.maximum(0, scores[known]) ** 2 / ceiling[known]).mean()
     assert tool.run("inspect", output, "--json").json()["lh quality"] == (
-        f"{scores.mean():.4f} mean validation correlation; noise ceiling {np.nanmean(ceiling):.4f}, encoding accuracy {accuracy:.4f}")
+        f"{scores.mean():.4f} mean validation correlation; noise ceiling {np.nanmean(ceiling):.4f}, encoding accuracy "
+        f"{accuracy:.4f}")
 
 
 def test_inspect_tells_the_ceiling_alone(tool, output, tmp_path):
     import_subject(tool, output, "--ncsnr", save_pair(tmp_path, ratios_of, "n"))
     signal = ratios_of("rh").astype(np.float64) ** 2
-    assert tool.run("inspect", output, "--json").json()["rh quality"] == f"noise ceiling {np.nanmean(signal / (signal + 1 / 3)):.4f}"
+    assert tool.run("inspect", output,
+                    "--json").json()["rh quality"] == f"noise ceiling {np.nanmean(signal / (signal + 1 / 3)):.4f}"
 
 
 @pytest.mark.parametrize("value", [-0.001, np.inf, -np.inf])

@@ -46,7 +46,8 @@ LACKING = {  # a checkpoint of the golden variants, changed arguments, changed t
     "a norm": ("dinov2q_enc3", {}, without("transformer.decoder.norm.weight")),
     "a bias of the readout": ("linear_q_cls", {}, without("rh_embed.0.bias")),
     "a layer in the arguments": ("dec_layers2", {"dec_layers": 1}, lambda model: None),
-    "maps": ("spatial_rois", {"nheads": 16, "image_size": 224}, lambda model: model.update({"lh_embed.0.weight": model["lh_embed.0.weight"][:, :64]})),
+    "maps": ("spatial_rois", {"nheads": 16, "image_size": 224},
+             lambda model: model.update({"lh_embed.0.weight": model["lh_embed.0.weight"][:, :64]})),
 }
 
 
@@ -75,13 +76,16 @@ def test_of_a_learned_position_it_names_the_tables_that_nobody_saved(tool, tmp_p
     path = GOLDEN / "variants/pos_learned/checkpoint.pth"
     check_agreement(tool, path, CASE / "algonauts/subj01", tmp_path / "out.safetensors")
     assert "'model.backbone_model.1.row_embed.weight' is missing" in inspect(tool, path)
-    assert "model.backbone_model.1.row_embed.weight" in inspect(tool, path.with_name("checkpoint_with_position_table.pth"), "--tensors")
+    assert "model.backbone_model.1.row_embed.weight" in inspect(tool, path.with_name("checkpoint_with_position_table.pth"),
+                                                                "--tensors")
 
 
 @pytest.mark.parametrize("name, features, encoder", [
-    ("variants/linear_q", "dinov2_q, enc_output_layer 1", "linear"), ("variants/spatial_rois", "dinov2_q, enc_output_layer 1", "spatial_feature"),
+    ("variants/linear_q", "dinov2_q, enc_output_layer 1", "linear"),
+    ("variants/spatial_rois", "dinov2_q, enc_output_layer 1", "spatial_feature"),
     ("clip/transformer_rois", "clip", "transformer, 0 encoder and 1 decoder layers, 16 heads, width 96, sine position"),
-    ("clip/linear_cls", "clip_cls", "linear"), ("resnet/resnet50_dilation", "resnet50, dilated", None), ("resnet/resnet18", "resnet18", None),
+    ("clip/linear_cls", "clip_cls", "linear"), ("resnet/resnet50_dilation", "resnet50, dilated", None),
+    ("resnet/resnet18", "resnet18", None),
 ])
 def test_settings_are_told_that_mean_something(tool, name, features, encoder):
     found = json.loads(inspect(tool, GOLDEN / name / "checkpoint.pth", "--json"))
@@ -90,7 +94,8 @@ def test_settings_are_told_that_mean_something(tool, name, features, encoder):
 
 @pytest.mark.parametrize("name, features, encoder", [
     ("resnet/resnet50_dilation", "resnet50 dilated", "transformer, 16 heads; rois_all, 50 queries"),
-    ("clip/spatial_rois", "clip", "spatial_feature; rois_all, 50 queries"), ("clip/linear_cls", "clip_cls", "linear; rois_all, 1 query"),
+    ("clip/spatial_rois", "clip", "spatial_feature; rois_all, 50 queries"),
+    ("clip/linear_cls", "clip_cls", "linear; rois_all, 1 query"),
     ("variants/dinov2q_enc3", "dinov2_q layer 3", "transformer, 16 heads; rois_all, 50 queries"),
 ])
 def test_of_a_subject_too(tool, tmp_path, name, features, encoder):
@@ -116,7 +121,8 @@ def test_a_backbone_is_recognised_in_both_namings(tool, name, naming):
     assert ("unverified" in text) == (name == "dinov2_small_pretrain.pth")  # only config.json tells the number of heads
 
 
-@pytest.mark.parametrize("name, naming", [("open_clip_narrow.pth", "OpenAI's names"), ("clip_vision_narrow.safetensors", "Hugging Face's names")])
+@pytest.mark.parametrize("name, naming", [("open_clip_narrow.pth", "OpenAI's names"),
+                                          ("clip_vision_narrow.safetensors", "Hugging Face's names")])
 def test_clip_is_recognised_in_both_namings(tool, name, naming):
     text = inspect(tool, GOLDEN / "clip" / name)
     for words in ("a vision backbone", "(clip)", naming, "width 128, 3 blocks, 2 heads", "feed-forward 512 (quick_gelu)",

@@ -1,4 +1,4 @@
-"""Weights that are infinite or no numbers, as a training that diverged leaves them: refused where they are read, by their tensor."""
+"""Weights that are infinite or no numbers, as a training that diverged leaves them: refused when read, by their tensor."""
 import numpy as np
 import pytest
 

@@ -37,7 +37,8 @@ def answers(tool, demo_model, pictures, folder, *precision):
     return np.load(folder / "found.npy").astype(float), np.load(folder / "maps.npy").astype(float)
 
 
-@pytest.mark.parametrize("precision, median, least, variation", [("bf16", 0.9999, 0.997, 0.01), ("bf16x3", 0.9999999, 0.999999, 1e-5)])
+@pytest.mark.parametrize("precision, median, least, variation",
+                         [("bf16", 0.9999, 0.997, 0.01), ("bf16x3", 0.9999999, 0.999999, 1e-5)])
 def test_it_is_as_near_as_it_says(tool, demo_model, pictures, whole, tmp_path, precision, median, least, variation):
     found = answers(tool, demo_model, pictures, tmp_path, precision)
     cost = accuracy.compare(found[0], whole[0], found[1], whole[1])
@@ -48,7 +49,8 @@ def test_it_is_as_near_as_it_says(tool, demo_model, pictures, whole, tmp_path, p
 @pytest.mark.parametrize("precision", ["bf16", "bf16x3"])
 def test_the_same_bits_on_any_number_of_threads(tool, demo_model, pictures, tmp_path, precision):
     for threads in ("1", "3"):
-        tool.run("predict", pictures, *demo_model, "--precision", precision, "--threads", threads, "-o", tmp_path / f"{threads}.npy")
+        tool.run("predict", pictures, *demo_model, "--precision", precision, "--threads", threads, "-o",
+                 tmp_path / f"{threads}.npy")
     assert (tmp_path / "1.npy").read_bytes() == (tmp_path / "3.npy").read_bytes()
 
 
@@ -61,7 +63,8 @@ def test_three_parts_are_within_the_golden_cases(tool, model, tmp_path):
 def test_answers_say_which_it_was(tool, demo_model, pictures):
     told = {}
     for precision in ("f32", "bf16", "bf16x3", "auto"):
-        (answer,) = tool.run("predict", pictures / "0000.png", *demo_model, "--precision", precision, "--json").json()["predictions"]
+        (answer,) = tool.run("predict", pictures / "0000.png", *demo_model, "--precision", precision,
+                             "--json").json()["predictions"]
         told[precision] = (answer["model"]["precision"], answer["id"])
     assert [told[it][0] for it in ("f32", "bf16", "bf16x3")] == ["f32", "bf16", "bf16x3"]
     assert len({told[it][1] for it in ("f32", "bf16", "bf16x3")}) == 3

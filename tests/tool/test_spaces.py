@@ -124,6 +124,13 @@ def test_what_makes_no_sense_is_a_wrong_command_line(tool, model, tmp_path, argu
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_gifti_file_without_a_vertex_is_refused_before_any_picture_is_read(tool, model, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    sentence = tool.refuses(USAGE, "predict", "broken.png", *model, "-o", "out.func.gii", "--rois", "mTL-faces", cwd=tmp_path)
+    assert "'mTL-faces' has no vertex in rh" in sentence and "broken.png" not in sentence
+    assert [path.name for path in tmp_path.iterdir()] == ["broken.png"]
+
+
 def test_an_unfinished_run_does_not_go_on_in_another_space(tool, model, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no picture")
     arguments = ["predict", A, tmp_path / "broken.png", *model, "-o", tmp_path / "out.json"]
@@ -158,7 +165,8 @@ def test_gifti_is_read_back_equal(tool, model, subject, challenge, surfaces, tmp
         assert found.names == [str(A), str(B)]
         assert found.meta == {"AnatomicalStructurePrimary": {"lh": "CortexLeft", "rh": "CortexRight"}[h], "subject": "subj01",
                               "space": space, "units": "as trained (NSD: z-scored betas)", "weights": weights["weights"],
-                              **{key: str(weights[key]) for key in ("backbone", "backbone_weights", "backbone_heads", "backbone_activation",
+                              **{key: str(weights[key]) for key in ("backbone", "backbone_weights", "backbone_heads",
+                                                                    "backbone_activation",
                                                                     "precision", "version")}, "fit": "pad"} | (
                                   {"backbone_unverified": weights["unverified"][-1]} if "unverified" in weights else {})
     assert predict_gifti(tool, tmp_path / "two", A, B, *model, "--space", space, "--fit", "pad", "--threads", "1") == files

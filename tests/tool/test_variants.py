@@ -28,7 +28,7 @@ def test_predictions_are_the_published_programs(tool, case, model, tmp_path):
 
 
 def test_predictions_in_other_precisions(tool, case, model, tmp_path):
-    """Three parts of bfloat16 are float32 but for its last digits; one part is noise of a small share of what a vertex does at all."""
+    """Three parts of bfloat16 are float32 but for its last digits; one part is noise of a small share of what a vertex does."""
     want = case.predictions()
     for precision, tolerance in (("bf16x3", max(2e-4, case.tolerance)), ("bf16", 0.06 * want.std())):
         tool.run("predict", *case.pictures, *model, "--precision", precision, "-o", tmp_path / "found.npy")
@@ -63,19 +63,21 @@ def test_what_only_its_owner_knows_is_asked(tool, tmp_path):
     folder, out = GOLDEN / "variants", tmp_path / "out.safetensors"
     for name, words in (("streams_inc_patched", "--streams-order"), ("linear_dinov2_cls_patched", "--class-token")):
         assert words in tool.run("import", folder / name / "checkpoint.pth", "--data", SUBJ01, "-o", out, code=USAGE).err
-    error = tool.run("import", folder / "streams_inc_patched/checkpoint.pth", "--data", SUBJ01, "--streams-order", "middle", "-o", out,
-                     code=USAGE).err
+    error = tool.run("import", folder / "streams_inc_patched/checkpoint.pth", "--data", SUBJ01, "--streams-order", "middle", "-o",
+                     out, code=USAGE).err
     assert "--streams-order: 'middle' is none of: rest-last, rest-first" in error and not out.exists()
-    error = tool.run("import", folder / "linear_dinov2_cls_patched/checkpoint.pth", "--data", SUBJ01, "--class-token", "x", "-o", out,
-                     code=USAGE).err
+    error = tool.run("import", folder / "linear_dinov2_cls_patched/checkpoint.pth", "--data", SUBJ01, "--class-token", "x", "-o",
+                     out, code=USAGE).err
     assert "--class-token: 'x' is none of: first-patch, class-token" in error
 
 
 def test_a_choice_that_means_nothing_is_refused(tool, tmp_path):
     folder, out = GOLDEN / "variants", tmp_path / "out.safetensors"
-    for name, choice, words in (("streams_inc_patched", ["--streams-order", "rest-last", "--class-token", "class-token"], "--class-token is for"),
+    for name, choice, words in (("streams_inc_patched", ["--streams-order", "rest-last", "--class-token", "class-token"],
+                                 "--class-token is for"),
                                 ("dinov2q_enc3", ["--class-token", "first-patch"], "--class-token is for backbone_arch dinov2_cls"),
-                                ("dinov2q_enc3", ["--streams-order", "rest-last"], "--streams-order is for queries of readout_res streams_inc"),
+                                ("dinov2q_enc3", ["--streams-order", "rest-last"],
+                                 "--streams-order is for queries of readout_res streams_inc"),
                                 ("linear_dinov2_cls_patched", ["--class-token", "first-patch", "--streams-order", "rest-last"],
                                  "--streams-order is for")):
         assert words in tool.refuses(USAGE, "import", folder / name / "checkpoint.pth", "--data", SUBJ01, *choice, "-o", out)

@@ -35,8 +35,8 @@ void run_backbone(const be_backbone *backbone, const char *isa, const be_image *
 void check_feature_sample(const char *path, size_t image, size_t images, const float *features, size_t rows, size_t columns,
                           size_t channels);
 
-/* Leaves each tensor out in turn, and makes each a row of one value less: a file for these taps must then be refused by the tensor's
- * name. One that is named in `unneeded` (ended by NULL) is not missed. */
+/* Leaves each tensor out in turn, and makes each a row of one value less: a file for these taps must then be refused by the
+ * tensor's name. One that is named in `unneeded` (ended by NULL) is not missed. */
 void check_each_tensor(const weights *it, const be_backbone_options *options, const be_tap *taps, size_t n_taps,
                        const char *const *unneeded);
 

@@ -7,12 +7,9 @@
 
 #include "core/compute/isa.h"
 
-/* The AMX kernels with tiles of plain C, so that they are tested on every machine. */
-extern const be_tiles be_tiles_emulated;
-
-enum { MOST_ISAS = BE_ISA_MAX + 1 };
-/* Every instruction set that runs here, and "emulated amx"; returns how many. */
-size_t all_isas(be_isa isas[MOST_ISAS]);
+/* Every instruction set that runs here; also "amx" where it does not but AVX512-BF16 does: its tile instructions are emulated then
+ * (see tile_instructions.h), else a line says that it is left out. Returns how many. To be called in every test anew. */
+size_t all_isas(be_isa isas[BE_ISA_MAX]);
 
 /* The nearest number of 8 significant bits, the even one of two. */
 double nearest_bf16(double x);

@@ -266,8 +266,8 @@ static be_status answer_gifti(be_error *error)
     size_t size;
     be_status status = be_columns_make(&surface, BE_SPACE_CHALLENGE, NULL, BE_LEFT, &columns, error);
     const be_gifti file = {.surface = &surface, .columns = &columns,
-                           .by = {.backbone = "made", .backbone_hash = "0", .backbone_activation = "gelu", .backbone_unverified = "by a test",
-                                  .precision = "f32", .version = "test"},
+                           .by = {.backbone = "made", .backbone_hash = "0", .backbone_activation = "gelu",
+                                  .backbone_unverified = "by a test", .precision = "f32", .version = "test"},
                            .n_images = 1, .names = &told.name, .vertices = (const float *const[]){answered.vertices}};
     if (status == BE_OK)
         status = be_gifti_make(&file, &bytes, &size, error);

@@ -1,5 +1,5 @@
-/* Importing an ensemble with everything that goes with it when memory runs out: the caller is told of it, nothing leaks, and nothing is
- * half written. */
+/* Importing an ensemble with everything that goes with it when memory runs out: the caller is told of it, nothing leaks, and
+ * nothing is half written. */
 #include "tests/unit/allocation.h"
 
 #include "core/subject/label_names.h"

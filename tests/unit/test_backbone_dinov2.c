@@ -23,7 +23,8 @@ static const tap_case small_cases[] = {
     {{BE_FEATURES_DINOV2, 3, false}, "variants/dinov2_enc3_patched/expected/features_sample.npy", 2, false, true},
     {{BE_FEATURES_DINOV2_Q, 3, false}, "variants/dinov2q_enc3/expected/features_sample.npy", 1, true, false},
     {{BE_FEATURES_DINOV2_Q_CLS, 1, false}, "variants/linear_q_cls/expected/features_sample.npy", 3, true, false},
-    {{BE_FEATURES_DINOV2_CLS_FIRST_PATCH, 1, false}, "variants/linear_dinov2_cls_patched/expected/features_sample.npy", 4, false, true},
+    {{BE_FEATURES_DINOV2_CLS_FIRST_PATCH, 1, false}, "variants/linear_dinov2_cls_patched/expected/features_sample.npy", 4, false,
+     true},
     {{BE_FEATURES_DINOV2, 1, false}, "variants/dinov2_enc1_patched/expected/features_sample.npy", 4, false, true},
 };
 static const tap_case deep_cases[] = {
@@ -301,9 +302,11 @@ static void test_options_and_taps(void **state)
     const char *path = golden(SMALL);
     refuse_backbone(path, &heads, &clip, 1, BE_ERROR_FORMAT, "is a dinov2 backbone, which has no clip features");
     refuse_backbone(path, &heads, &deep, 1, BE_ERROR_FORMAT, "enc_output_layer 5 is deeper than the backbone's 4 blocks");
-    refuse_backbone(path, &(be_backbone_options){.kind = "clip"}, all_taps, 2, BE_ERROR_FORMAT, "is a dinov2 backbone, not the clip");
+    refuse_backbone(path, &(be_backbone_options){.kind = "clip"}, all_taps, 2, BE_ERROR_FORMAT,
+                    "is a dinov2 backbone, not the clip");
     refuse_backbone(path, &(be_backbone_options){.activation = BE_ACTIVATION_GELU}, all_taps, 2, BE_ERROR_ARGUMENT, "activation");
-    refuse_backbone(path, &(be_backbone_options){.heads = 5}, all_taps, 2, BE_ERROR_ARGUMENT, "width 96 is not a multiple of 5 heads");
+    refuse_backbone(path, &(be_backbone_options){.heads = 5}, all_taps, 2, BE_ERROR_ARGUMENT,
+                    "width 96 is not a multiple of 5 heads");
     be_backbone_close(open_backbone(path, &(be_backbone_options){.kind = "dinov2", .heads = 6}, all_taps, 2));
 }
 

@@ -64,8 +64,8 @@ static void test_every_instruction_set(void **state)
             difference three = measure(&cases[i], BE_PRECISION_BF16X3, list[k]->name);
             difference half = measure(&cases[i], BE_PRECISION_BF16, list[k]->name);
             if (!(whole.largest <= 3e-5 && three.largest <= 2e-4 && half.correlation >= 0.9999))
-                fail_msg("%s, %s: f32 off by %.2g, bf16x3 by %.2g, bf16 by %.2g (r %.6f)", cases[i].weights, list[k]->name, whole.largest,
-                         three.largest, half.largest, half.correlation);
+                fail_msg("%s, %s: f32 off by %.2g, bf16x3 by %.2g, bf16 by %.2g (r %.6f)", cases[i].weights, list[k]->name,
+                         whole.largest, three.largest, half.largest, half.correlation);
         }
     }
 }

@@ -55,7 +55,8 @@ static weights rename_weights(const weights *from, size_t width)
         tensor.shape[0] = width;
         for (size_t p = 0; p < 3; p++) {
             assert_int_equal(sscanf(tensor.name, "blocks.%zu.", &block), 1);
-            snprintf(part, sizeof part, "encoder.layer.%zu.attention.attention.%s.%s", block, parts[p], strrchr(tensor.name, '.') + 1);
+            snprintf(part, sizeof part, "encoder.layer.%zu.attention.attention.%s.%s", block, parts[p],
+                     strrchr(tensor.name, '.') + 1);
             it.tensors[it.count] = tensor;
             it.tensors[it.count].name = strdup(part);
             size_t third = tensor.n_dims == 2 ? width * width : width;
@@ -204,7 +205,8 @@ static void check_variant(const char *path, const reference *expected, const be_
     const be_backbone_info *info = be_backbone_get_info(backbone);
     run_backbone(backbone, NULL, image, taps, TAPS, features);
     for (size_t i = 0; i < TAPS; i++) {
-        assert_close(be_features_name(taps[i].features), features[i], wanted[i].values, wanted[i].tokens * WIDTH, FEATURE_TOLERANCE);
+        assert_close(be_features_name(taps[i].features), features[i], wanted[i].values, wanted[i].tokens * WIDTH,
+                     FEATURE_TOLERANCE);
         be_backbone *one = open_backbone(path, &options, &taps[i], 1);
         run_backbone(one, NULL, image, &taps[i], 1, &alone);
         assert_close(be_features_name(taps[i].features), alone, wanted[i].values, wanted[i].tokens * WIDTH, FEATURE_TOLERANCE);
@@ -260,7 +262,8 @@ static void test_each_tensor_is_named(void **state)
     registers->shape[1] = 2, registers->shape[2] = WIDTH;
     weight_named(&it, "blocks.0.mlp.w12.weight")->shape[0] = 2 * HIDDEN - 1;
     write_weights(&it, scratch("odd.safetensors"));
-    refuse_backbone(scratch("odd.safetensors"), NULL, taps, 1, BE_ERROR_FORMAT, "'blocks.0.mlp.w12.weight' has the wrong shape [47][16]");
+    refuse_backbone(scratch("odd.safetensors"), NULL, taps, 1, BE_ERROR_FORMAT,
+                    "'blocks.0.mlp.w12.weight' has the wrong shape [47][16]");
     free_weights(&it);
 }
 

@@ -41,7 +41,8 @@ static void import_ensemble(const char *output, size_t n_members, bool scores)
         name_file(paths[m][0], layer_of(m), run_of(m), "checkpoint.pth");
         name_file(paths[m][1], layer_of(m), run_of(m), "lh_val_corr.npy");
         name_file(paths[m][2], layer_of(m), run_of(m), "rh_val_corr.npy");
-        members[m] = (be_import_member){.checkpoint = paths[m][0], .scores = {scores ? paths[m][1] : NULL, scores ? paths[m][2] : NULL}};
+        members[m] = (be_import_member){.checkpoint = paths[m][0],
+                                        .scores = {scores ? paths[m][1] : NULL, scores ? paths[m][2] : NULL}};
     }
     snprintf(data, sizeof data, "%s", golden(GOLDEN_DATA));
     be_import_options options = {.members = members, .n_members = n_members, .data = data, .output = output};
@@ -156,7 +157,8 @@ static void test_spread(void **state)
         correlations[m] = golden_f64(file, LEFT);
     }
     for (size_t v = 0; v < LEFT; v++) {
-        double better = correlations[0][v] + correlations[2][v] - correlations[1][v] - correlations[3][v]; /* layer 1's, of two runs */
+        /* Layer 1's, of two runs. */
+        double better = correlations[0][v] + correlations[2][v] - correlations[1][v] - correlations[3][v];
         double share = 1 / (1 + exp(-20 * better));
         double a = share * (double)left[0 * IMAGES * LEFT + v] + (1 - share) * (double)left[1 * IMAGES * LEFT + v];
         double b = share * (double)left[2 * IMAGES * LEFT + v] + (1 - share) * (double)left[3 * IMAGES * LEFT + v];
@@ -186,7 +188,8 @@ static void test_runs_are_counted_over_all_layers(void **state)
     }
     snprintf(data, sizeof data, "%s", golden(GOLDEN_DATA));
     snprintf(output, sizeof output, "%s", scratch("runs.safetensors"));
-    assert_ok(be_subject_import(&(be_import_options){.members = members, .n_members = 2, .data = data, .output = output}, &error), &error);
+    assert_ok(be_subject_import(&(be_import_options){.members = members, .n_members = 2, .data = data, .output = output}, &error),
+              &error);
     assert_ok(be_subject_open(output, BE_PRECISION_F32, &subject, &error), &error);
     const be_subject_info *info = be_subject_get_info(subject);
     assert_int_equal(info->runs, 2);
@@ -233,7 +236,8 @@ static void test_maps_by_vertex(void **state)
     assert_true(timing.stages[BE_STAGE_ENCODE] <= 0); /* no query runs for features alone */
     for (uint32_t row = 0; row < ROWS; row++) {
         vertices[row] = row * STEP;
-        assert_ok(be_session_maps(asking, 0, features, 31, 31, &(be_vertex_group){&vertices[row], 1}, 1, mean, heads, &error), &error);
+        assert_ok(be_session_maps(asking, 0, features, 31, 31, &(be_vertex_group){&vertices[row], 1}, 1, mean, heads, &error),
+                  &error);
         assert_mean(mean, want + row * CELLS, 1);
         assert_mean(mean, heads, HEADS);
     }

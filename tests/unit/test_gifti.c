@@ -34,7 +34,8 @@ static content *make_content(const answered *it, be_space space, const char *roi
         made->vertices[i] = it->output.vertices + GOLDEN_LEFT;
     }
     made->file = (be_gifti){.surface = &made->surface, .space = space, .hemisphere = BE_RIGHT, .columns = &made->columns,
-                            .fit = BE_FIT_CROP, .by = be_provenance_of(it->model), .n_images = n, .names = made->names, .vertices = made->vertices};
+                            .fit = BE_FIT_CROP, .by = be_provenance_of(it->model), .n_images = n, .names = made->names,
+                            .vertices = made->vertices};
     return made;
 }
 

@@ -108,8 +108,8 @@ static void test_accepted(void **state)
 static void test_accepted_settings(void **state)
 {
     (void)state;
-    const be_value layer = INTEGER(3), size = INTEGER(224), heads = INTEGER(8), score = FLOAT(0.25), number = INTEGER(1), seven = INTEGER(7),
-                   path = TEXT("../x"), dataset = TEXT("random numbers");
+    const be_value layer = INTEGER(3), size = INTEGER(224), heads = INTEGER(8), score = FLOAT(0.25), number = INTEGER(1),
+                   seven = INTEGER(7), path = TEXT("../x"), dataset = TEXT("random numbers");
     be_subject *subject = accept(write_checkpoint("enc_output_layer", &layer), "monkey 1");
     assert_int_equal(be_subject_get_info(subject)->member[0].tap.layer, 3);
     assert_string_equal(be_subject_get_info(subject)->name, "monkey 1");
@@ -128,7 +128,8 @@ static void test_accepted_settings(void **state)
     assert_non_null(strstr(be_subject_get_info(subject)->unverified, "nheads 8"));
     be_subject_close(subject);
     subject = accept(write_checkpoint("val_perf", &score), NULL);
-    assert_true(be_subject_get_info(subject)->member[0].has_validation && be_subject_get_info(subject)->member[0].validation == 0.25);
+    assert_true(be_subject_get_info(subject)->member[0].has_validation &&
+                be_subject_get_info(subject)->member[0].validation == 0.25);
     be_subject_close(subject);
     subject = accept(write_checkpoint("pre_norm", &yes), NULL);
     be_subject_close(subject);

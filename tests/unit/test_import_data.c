@@ -192,7 +192,8 @@ static void test_mappings(void **state)
     /* one region more than the checkpoint has queries for */
     static const char *const more[] = {"Unknown", "OPA", "PPA", "RSC", "LOC"};
     assert_ok(be_npy_write_mapping(path_of(mapping), (int64_t[]){0, 1, 2, 3, 4}, more, 5, &error), &error);
-    refuse_import(golden(GOLDEN_CHECKPOINT), folder, BE_ERROR_FORMAT, "the model has 50 queries; readout_res rois_all needs 52: one a hemisphere for each of the 25 ROIs");
+    refuse_import(golden(GOLDEN_CHECKPOINT), folder, BE_ERROR_FORMAT,
+                  "the model has 50 queries; readout_res rois_all needs 52: one a hemisphere for each of the 25 ROIs");
     restore(mapping);
 }
 

@@ -38,7 +38,8 @@ static void test_what_is_no_vertex(void **state)
     (void)state;
     static const struct { const char *names; be_status status; const char *words; } wrong[] = {
         {"", BE_ERROR_ARGUMENT, "''"}, {"12", BE_ERROR_ARGUMENT, "'12'"}, {"lh", BE_ERROR_ARGUMENT, "'lh'"},
-        {"lh:", BE_ERROR_ARGUMENT, "'lh:'"}, {"lh:-1", BE_ERROR_ARGUMENT, "'lh:-1'"}, {"lh:1x", BE_ERROR_ARGUMENT, "'lh:1x'"}, {"LH:1", BE_ERROR_ARGUMENT, "'LH:1'"},
+        {"lh:", BE_ERROR_ARGUMENT, "'lh:'"}, {"lh:-1", BE_ERROR_ARGUMENT, "'lh:-1'"}, {"lh:1x", BE_ERROR_ARGUMENT, "'lh:1x'"},
+        {"LH:1", BE_ERROR_ARGUMENT, "'LH:1'"},
         {"lh:1,", BE_ERROR_ARGUMENT, "''"}, {"lh:1,,rh:1", BE_ERROR_ARGUMENT, "''"}, {"lh: 1", BE_ERROR_ARGUMENT, "'lh: 1'"},
         {"lh:0x1", BE_ERROR_ARGUMENT, "'lh:0x1'"}, {"lh:300", BE_ERROR_NOT_FOUND, "below 300 (lh) and 7 (rh)"},
         {"rh:7", BE_ERROR_NOT_FOUND, "'rh:7'"}, {"lh:4294967296", BE_ERROR_NOT_FOUND, "subj09"},
@@ -167,7 +168,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names_of_vertices), cmocka_unit_test(test_what_is_no_vertex),
-        cmocka_unit_test(test_there_are_only_so_many), cmocka_unit_test(test_subjects_without_such_maps), cmocka_unit_test(test_what_a_picture_can_show),
+        cmocka_unit_test(test_there_are_only_so_many), cmocka_unit_test(test_subjects_without_such_maps),
+        cmocka_unit_test(test_what_a_picture_can_show),
         cmocka_unit_test(test_means_of_queries), cmocka_unit_test(test_maps_nobody_wants_any_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

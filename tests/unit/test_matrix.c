@@ -8,7 +8,7 @@
 #include "core/compute/matrix.h"
 #include "tests/unit/matrix_support.h"
 
-static be_isa isas[MOST_ISAS];
+static be_isa isas[BE_ISA_MAX];
 static size_t n_isas;
 
 static const be_precision precisions[] = {BE_PRECISION_F32, BE_PRECISION_BF16, BE_PRECISION_BF16X3};
@@ -222,6 +222,7 @@ static void test_shapes(void **state)
     (void)state;
     static const shape others[] = {{0, 1, 1}, {0, 15, 31}, {0, 16, 32}, {0, 17, 33}, {0, 49, 64}, {0, 65, 95}};
     static const shape large[] = {{40, 50, 770}, {70, 33, 1100}, {5, 200, 2050}, {257, 16, 40}};
+    n_isas = all_isas(isas);
     for (size_t t = 0; t < n_isas; t++) {
         for (size_t p = 0; p < N_PRECISIONS; p++) {
             for (size_t s = 0; s < sizeof others / sizeof *others + sizeof large / sizeof *large; s++) {
@@ -287,6 +288,7 @@ static void test_epilogues(void **state)
 {
     (void)state;
     static const shape shapes[] = {{1, 7, 5}, {17, 33, 40}, {33, 100, 64}, {40, 97, 1060}};
+    n_isas = all_isas(isas);
     for (size_t t = 0; t < n_isas; t++) {
         for (size_t p = 0; p < N_PRECISIONS; p++) {
             for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
@@ -310,6 +312,7 @@ static void test_epilogues(void **state)
 static void test_three_parts_are_nearly_float32(void **state)
 {
     (void)state;
+    n_isas = all_isas(isas);
     for (size_t t = 0; t < n_isas; t++) {
         fixture it = make_fixture(&isas[t], BE_PRECISION_BF16X3, &(shape){33, 65, 768});
         be_arena arena = make_arena(&it, false);
@@ -345,6 +348,7 @@ static void test_same_bits_however_rows_are_cut(void **state)
     static const shape size = {150, 83, 1300};
     static const size_t cuts[][6] = {{0, 150}, {0, 1, 2, 50, 149, 150}, {0, 16, 47, 80, 97, 150}, {0, 128, 150}};
     size_t count = size.rows * size.columns;
+    n_isas = all_isas(isas);
     for (size_t t = 0; t < n_isas; t++) {
         for (size_t p = 0; p < N_PRECISIONS; p++) {
             fixture it = make_fixture(&isas[t], precisions[p], &size);
@@ -367,6 +371,7 @@ static void test_not_a_number(void **state)
 {
     (void)state;
     static const be_epilogue kinds[] = {BE_EPILOGUE_BIAS, BE_EPILOGUE_GELU, BE_EPILOGUE_QUICK_GELU, BE_EPILOGUE_RELU};
+    n_isas = all_isas(isas);
     for (size_t t = 0; t < n_isas; t++) {
         for (size_t p = 0; p < N_PRECISIONS * 4; p++) {
             float in[20 * 40], weight[20 * 40], bias[20] = {0}, out[20 * 20];
@@ -399,6 +404,5 @@ int main(void)
         cmocka_unit_test(test_three_parts_are_nearly_float32), cmocka_unit_test(test_same_bits_however_rows_are_cut),
         cmocka_unit_test(test_not_a_number),
     };
-    n_isas = all_isas(isas);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

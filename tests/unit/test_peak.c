@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "core/compute/peak.h"
+#include "tests/unit/matrix_support.h"
+#include "tests/unit/tile_instructions.h"
 
 static be_pool *make_pool(size_t threads)
 {
@@ -30,6 +32,30 @@ static void test_operations(void **state)
     be_pool_destroy(pool);
 }
 
+#if defined(__x86_64__)
+static void zero_tile(void *unused)
+{
+    (void)unused;
+    __asm__ volatile("tilezero %%tmm0" ::);
+}
+
+/* AMX's loop where it is emulated: a rate, whatever it is worth, and no tiles left configured. */
+static void test_emulated_tiles(void **state)
+{
+    (void)state;
+    be_isa isas[BE_ISA_MAX];
+    const be_isa *list[BE_ISA_MAX], *isa = &isas[all_isas(isas) - 1];
+    if (strcmp(isa->name, "amx") != 0 || be_isa_select("amx", list, NULL) == BE_OK)
+        skip();
+    be_pool *pool = make_pool(1); /* no thread but this one */
+    double rate = be_peak_operations(isa, BE_PRECISION_BF16, pool);
+    assert_true(rate > 0 && rate < 1e15);
+    const char *refused = refused_tile_instruction(zero_tile, NULL);
+    assert_true(refused && strcmp(refused, "no tiles are configured") == 0);
+    be_pool_destroy(pool);
+}
+#endif
+
 static void test_instructions(void **state)
 {
     (void)state;
@@ -37,16 +63,16 @@ static void test_instructions(void **state)
         {"amx", "avx512", "amx"}, {"avx512bf16", "avx512", "avx512bf16"}, {"avx512", "avx512", "avx512"}, {"avx2", "avx2", "avx2"},
         {"generic", "generic", "generic"},
     };
-    const be_isa *list[BE_ISA_MAX];
-    size_t count = be_isa_available(list), known = 0;
+    be_isa isas[BE_ISA_MAX];
+    size_t count = all_isas(isas), known = 0;
     for (size_t i = 0; i < count; i++) {
         for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
-            if (strcmp(rows[r].isa, list[i]->name) != 0)
+            if (strcmp(rows[r].isa, isas[i].name) != 0)
                 continue;
             known++;
-            assert_string_equal(be_peak_instructions(list[i], BE_PRECISION_F32), rows[r].f32);
-            assert_string_equal(be_peak_instructions(list[i], BE_PRECISION_BF16), rows[r].bf16);
-            assert_string_equal(be_peak_instructions(list[i], BE_PRECISION_BF16X3), rows[r].bf16);
+            assert_string_equal(be_peak_instructions(&isas[i], BE_PRECISION_F32), rows[r].f32);
+            assert_string_equal(be_peak_instructions(&isas[i], BE_PRECISION_BF16), rows[r].bf16);
+            assert_string_equal(be_peak_instructions(&isas[i], BE_PRECISION_BF16X3), rows[r].bf16);
         }
     }
     assert_int_equal(known, count);
@@ -69,6 +95,9 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_operations),
+#if defined(__x86_64__)
+        cmocka_unit_test(test_emulated_tiles),
+#endif
         cmocka_unit_test(test_instructions),
         cmocka_unit_test(test_reading),
     };

@@ -7,7 +7,8 @@
 
 static float *make_code(size_t rows, size_t columns, size_t channels)
 {
-    float *code = calloc(rows * columns * channels, sizeof *code), *tables = malloc((rows + columns) * channels / 2 * sizeof *tables);
+    float *code = calloc(rows * columns * channels, sizeof *code);
+    float *tables = malloc((rows + columns) * channels / 2 * sizeof *tables);
     assert_true(code && tables);
     be_positions_sine(rows, columns, channels, tables);
     be_positions positions = be_positions_in(tables, rows, columns, channels, false);

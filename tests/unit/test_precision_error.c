@@ -1,5 +1,5 @@
-/* What a precision costs: the measure on numbers worked out by hand, on a model against predictions of the test's own, and the drawn
- * pictures it is taken on. */
+/* What a precision costs: the measure on numbers worked out by hand, on a model against predictions of the test's own, and the
+ * drawn pictures it is taken on. */
 #include "tests/unit/model_support.h"
 
 #include <math.h>
@@ -132,7 +132,8 @@ static void note_worst(const float *a, const float *b, double *correlation, doub
             sums[t] += terms[t];
         most = fmax(most, fabs((double)a[v] - b[v]));
     }
-    long double spread_a = sqrtl(sums[2] / n - sums[0] / n * sums[0] / n), spread_b = sqrtl(sums[3] / n - sums[1] / n * sums[1] / n);
+    long double spread_a = sqrtl(sums[2] / n - sums[0] / n * sums[0] / n),
+                spread_b = sqrtl(sums[3] / n - sums[1] / n * sums[1] / n);
     *correlation = fmin(*correlation, (double)((sums[4] / n - sums[0] / n * sums[1] / n) / (spread_a * spread_b)));
     *largest = fmax(*largest, most / (double)spread_b);
 }
@@ -204,8 +205,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_measure), cmocka_unit_test(test_pictures), cmocka_unit_test(test_a_model_is_measured),
-        cmocka_unit_test(test_the_whole_picture_where_no_other_is_taken), cmocka_unit_test(test_float32_is_measured_against_nothing),
-        cmocka_unit_test(test_what_cannot_be_opened),
+        cmocka_unit_test(test_the_whole_picture_where_no_other_is_taken),
+        cmocka_unit_test(test_float32_is_measured_against_nothing), cmocka_unit_test(test_what_cannot_be_opened),
     };
     return cmocka_run_group_tests(tests, import_subject, NULL);
 }

@@ -104,8 +104,8 @@ static void test_ranges_and_processors_that_are_off(void **state)
 static void test_nonsense_about_cores(void **state)
 {
     (void)state;
-    static const char *const lists[] = {"", "\n", "none", "1-", "-1", "0x1", "7\n", "0-2,", "99999999999999999999-1\n", "2-0\n", "0,1 2\n",
-                                        "1\n"};
+    static const char *const lists[] = {"", "\n", "none", "1-", "-1", "0x1", "7\n", "0-2,", "99999999999999999999-1\n", "2-0\n",
+                                        "0,1 2\n", "1\n"};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
         begin_machine();
         for (int p = 1; p < 3; p++)
@@ -121,7 +121,8 @@ static void test_a_quota(void **state)
 {
     (void)state;
     static const struct { const char *text; size_t count; } cases[] = {
-        {"max 100000\n", 8}, {"400000 100000\n", 4}, {"450000 100000\n", 4}, {"50000 100000\n", 1}, {"9900000 100000\n", 8}, {"200000 50000", 4},
+        {"max 100000\n", 8}, {"400000 100000\n", 4}, {"450000 100000\n", 4}, {"50000 100000\n", 1}, {"9900000 100000\n", 8},
+        {"200000 50000", 4},
         {"0 100000\n", 8}, {"300000 0\n", 8}, {"300000\n", 8}, {"300000 -1\n", 8}, {"-1 100000\n", 8}, {"", 8}, {"abc\n", 8},
         {"99999999999999999999999 1\n", 8},
     };

@@ -28,7 +28,8 @@ static void add_tensor(pieces *to, const char *name, const float *first, float o
     for (size_t v = 0; v < count; v++)
         values[v] = v < VERTICES ? first[v] : other;
     assert_true(to->all.count < MOST_WEIGHTS);
-    to->all.tensors[to->all.count++] = (be_tensor_source){.name = strdup(name), .dtype = BE_DTYPE_F32, .n_dims = 2, .shape = {1, count},
+    to->all.tensors[to->all.count++] = (be_tensor_source){.name = strdup(name), .dtype = BE_DTYPE_F32, .n_dims = 2,
+                                                          .shape = {1, count},
                                                       .data = values};
 }
 
@@ -139,7 +140,8 @@ static void test_an_ensemble_s_is_weighted_as_its_predictions_are(void **state)
     }
     snprintf(data, sizeof data, "%s", golden(GOLDEN_DATA));
     snprintf(output, sizeof output, "%s", scratch("ensemble.safetensors"));
-    assert_ok(be_subject_import(&(be_import_options){.members = members, .n_members = 2, .data = data, .output = output}, &error), &error);
+    assert_ok(be_subject_import(&(be_import_options){.members = members, .n_members = 2, .data = data, .output = output}, &error),
+              &error);
     assert_ok(be_subject_inspect(output, &subject, &error), &error);
     be_quality_vertices(subject, BE_RIGHT, found, NULL, NULL);
     for (size_t v = 0; v < GOLDEN_RIGHT; v++) {
@@ -153,7 +155,8 @@ static void test_an_ensemble_s_is_weighted_as_its_predictions_are(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_means_over_some_vertices), cmocka_unit_test(test_a_whole_hemisphere), cmocka_unit_test(test_each_vertex),
+        cmocka_unit_test(test_means_over_some_vertices), cmocka_unit_test(test_a_whole_hemisphere),
+        cmocka_unit_test(test_each_vertex),
         cmocka_unit_test(test_what_the_file_does_not_hold), cmocka_unit_test(test_an_ensemble_s_is_weighted_as_its_predictions_are),
     };
     return cmocka_run_group_tests(tests, make_good_file, NULL);

@@ -79,7 +79,8 @@ static const char *places(const be_results *results)
     for (size_t m = 0; m < results->n_members; m++) {
         size_t length = strlen(text);
         assert_true(results->members[m].placed);
-        snprintf(text + length, sizeof text - length, "%s%zu/%zu", m ? " " : "", results->members[m].layer, results->members[m].run);
+        snprintf(text + length, sizeof text - length, "%s%zu/%zu", m ? " " : "", results->members[m].layer,
+                 results->members[m].run);
     }
     return text;
 }
@@ -146,7 +147,8 @@ static void test_of_several_models_the_subject_s_is_taken(void **state)
     refuse("", "data/mary", false, BE_ERROR_ARGUMENT, "holds several models; name the folder of one: nsd_test/dinov2_q_transformer/"
            "subj_01/rois_all, nsd_test/dinov2_q_transformer/subj_02/rois_all, nsd_test/");
     put_run("nsd_test/dinov2_q_linear/subj_01/rois_all", "enc_1/run_1");
-    refuse("", "data/subj01", false, BE_ERROR_ARGUMENT, "name the folder of one: nsd_test/dinov2_q_linear/subj_01/rois_all, nsd_test/");
+    refuse("", "data/subj01", false, BE_ERROR_ARGUMENT,
+           "name the folder of one: nsd_test/dinov2_q_linear/subj_01/rois_all, nsd_test/");
     expect("nsd_test/dinov2_q_transformer", "data/subj01", "1/1");
 }
 
@@ -266,7 +268,8 @@ static void test_numbers_of_subjects(void **state)
     (void)state;
     static const struct { const char *path; bool is; size_t number; } cases[] = {
         {"subj01", true, 1}, {"a/subj_08", true, 8}, {"/a/subj12//", true, 12}, {"subj1", true, 1}, {"subj01/roi_masks", false, 0},
-        {"mysubj01", false, 0}, {"subj", false, 0}, {"subj_", false, 0}, {"subj01x", false, 0}, {"subj__1", false, 0}, {"", false, 0},
+        {"mysubj01", false, 0}, {"subj", false, 0}, {"subj_", false, 0}, {"subj01x", false, 0}, {"subj__1", false, 0},
+        {"", false, 0},
         {"/", false, 0}, {"subj99999999999999999999999", false, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -175,7 +175,8 @@ static void test_two_sessions_at_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_batches_and_threads), cmocka_unit_test(test_as_the_measured_times_change),    cmocka_unit_test(test_features),
+        cmocka_unit_test(test_batches_and_threads), cmocka_unit_test(test_as_the_measured_times_change),
+           cmocka_unit_test(test_features),
         cmocka_unit_test(test_grids_that_come_and_go), cmocka_unit_test(test_two_sessions_at_once),
     };
     return cmocka_run_group_tests(tests, open_fixture, close_fixture);

@@ -14,7 +14,8 @@ static size_t read_places(int hemisphere, uint32_t *places)
     int64_t *ones;
     size_t count = 0, length;
     assert_ok(be_npy_read(golden(hemisphere ? GOLDEN_DATA "/roi_masks/rh.all-vertices_fsaverage_space.npy"
-                                            : GOLDEN_DATA "/roi_masks/lh.all-vertices_fsaverage_space.npy"), &mask, &error), &error);
+                                            : GOLDEN_DATA "/roi_masks/lh.all-vertices_fsaverage_space.npy"),
+                          &mask, &error), &error);
     length = mask.count;
     ones = malloc(length * sizeof *ones);
     assert_ok(be_npy_to_i64(&mask, ones, &error), &error);

@@ -33,8 +33,8 @@ static be_encoder *load(const weights *it, const be_encoder_settings *settings)
     return encoder;
 }
 
-/* How far an answer may be from the formulas in each precision: tokens are up to 4 in size and maps up to 1, of which bfloat16 loses
- * 2^-9, and a few times that through the layers; its three parts 2^-17. */
+/* How far an answer may be from the formulas in each precision: tokens are up to 4 in size and maps up to 1, of which bfloat16
+ * loses 2^-9, and a few times that through the layers; its three parts 2^-17. */
 static const double token_errors[] = {2e-5, 4 * 4 * 0x1p-9, 4 * 4 * 0x1p-17}, map_errors[] = {5e-6, 4 * 0x1p-9, 4 * 0x1p-17};
 
 static void assert_near(const char *what, double found, double expected, double tolerance)
