@@ -1,5 +1,5 @@
 """--precision: products in bfloat16, against those in float32 over pictures of every kind, and what answers say of it."""
-import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,17 +7,10 @@ import pytest
 
 from support import CASE, GOLDEN, PREDICTION_TOLERANCE, USAGE, expected
 
+sys.path.insert(0, str(GOLDEN.parent / "bench"))
+import accuracy  # noqa: E402: where it is must be told first
+
 A = CASE / "images/a_425.png"
-
-
-def load_accuracy():
-    spec = importlib.util.spec_from_file_location("accuracy", GOLDEN.parent / "bench/accuracy.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-accuracy = load_accuracy()
 
 
 @pytest.fixture(scope="module")
