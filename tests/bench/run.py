@@ -6,13 +6,14 @@ run.
 """
 import argparse
 import json
+import tempfile
 from pathlib import Path
 
 import accuracy
 import load_test
 import machine
 import yardsticks
-from common import PRECISIONS, ROOT, describe_model, log, measured, program, run_json, tool_bench
+from common import PRECISIONS, ROOT, TOOL, backbone, describe_model, log, measured, program, run, run_json, tool_bench
 from tables import SECTIONS, section
 
 PRODUCTS = ROOT / "build/plain/bench_products"
@@ -30,9 +31,15 @@ def stages(folder, rounds):
 
 
 def accuracies(folder, pictures):
-    precisions = accuracy.measure(folder, pictures, ["bf16", "bf16x3"])
-    return {"pictures": pictures, "map_pictures": min(pictures, accuracy.MAP_PICTURES),
-            "precisions": {name: {key: float(value) for key, value in it.items()} for name, it in precisions.items()}}
+    """Of the model, and of the small one that `brainenc demo` writes."""
+    found = []
+    with tempfile.TemporaryDirectory() as small:
+        run(TOOL, "demo", "-o", small)
+        for it in (folder, Path(small)):
+            for precision, numbers in accuracy.measure(it, pictures, PRECISIONS[1:]).items():
+                found.append({"backbone": backbone(it).name, "precision": precision} |
+                             {key: float(value) for key, value in numbers.items()})
+    return {"pictures": pictures, "map_pictures": min(pictures, accuracy.MAP_PICTURES), "models": found}
 
 
 def load(folder, seconds):

@@ -105,9 +105,9 @@ def accuracy(it):
     text = (f"Against f32 over {it['pictures']} procedural pictures (tests/bench/accuracy.py draws them by number), random "
             "weights: the correlation over pictures of each vertex's response, the largest difference in standard deviations of a "
             f"vertex; over the first {it['map_pictures']} of them the largest total variation between two maps of a ROI.\n\n")
-    rows = [[name, f"{one['median']:.7f}", f"{one['least']:.6f}", f"{one['difference']:.2g}", f"{100 * one['variation']:.4f} %"]
-            for name, one in it["precisions"].items()]
-    return text + table(["precision", "correlation, median", "least", "largest difference, sd", "maps, variation"], rows)
+    rows = [[one["backbone"], one["precision"], f"{one['median']:.7f}", f"{one['least']:.6f}", f"{one['difference']:.2g}",
+             f"{100 * one['variation']:.4f} %"] for one in it["models"]]
+    return text + table(["backbone", "precision", "correlation, median", "least", "largest difference, sd", "maps, variation"], rows)
 
 
 def load(runs):

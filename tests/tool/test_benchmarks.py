@@ -34,8 +34,9 @@ def test_what_is_measured_makes_the_page_of_results(demo, tmp_path):
     found = json.loads((tmp_path / "bench.json").read_text())
     assert [run["precision"] for run in found["stages"]][:3] == ["f32", "bf16", "bf16x3"]
     assert found["stages"][-1]["isa"] in ("avx2", "generic")
-    costs = found["accuracy"]["precisions"]
-    assert 0.99 < costs["bf16"]["median"] < costs["bf16x3"]["median"] <= 1 and f"{costs['bf16']['median']:.7f}" in tables
+    costs = [(it["backbone"], it["precision"], it["median"]) for it in found["accuracy"]["models"]]
+    assert [it[:2] for it in costs] == 2 * [("dinov2_demo_pretrain.pth", "bf16"), ("dinov2_demo_pretrain.pth", "bf16x3")]
+    assert 0.99 < costs[0][2] < costs[1][2] <= 1 and f"{costs[0][2]:.7f}" in tables
     skipped = [line for line in said.splitlines() if not line.startswith("brainenc: ")]  # but for the progress of predict
     assert len(skipped) == 3 and all(line.startswith("Skipped: there is no demo-") for line in skipped)
     cost = {key: found[key] for key in ("date", "commit", "model")} | {"precision": "f32", "rounds": 7, "plotted": False}
