@@ -183,7 +183,7 @@ static void print_heading(const bench_results *it)
     printf("peak of %zu threads, the best of all rounds: f32 %.0f GFLOP/s (%s), %s %.0f GFLOP/s (%s), reading memory %.1f GB/s\n",
            be_session_threads(it->session), 1e-9 * peaks->float32, peaks->float32_instructions, precision, 1e-9 * peaks->precise,
            peaks->precise_instructions, 1e-9 * peaks->reading);
-    printf("resident at most %.1f MB; the weights are %.1f MB\n", (double)it->resident_kb / 1024,
+    printf("resident at most %.1f MiB; the weights are %.1f MiB\n", (double)it->resident_kb / 1024,
            weight_bytes(it->model) / (1 << 20));
 }
 

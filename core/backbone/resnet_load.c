@@ -162,7 +162,7 @@ static be_status read_convolution(visitor *self, const resnet_place *at, be_conv
         status = fold(self->from, at, norm, convolution, doubles, error);
     if (status == BE_OK)
         be_convolution_arrange(convolution, weight, doubles);
-    be_tensor_file_forget(self->file); /* or all of it would be in memory beside what is made of it */
+    be_tensor_file_release(self->file); /* or all of it would be in memory beside what is made of it */
     free(doubles);
 free_floats:
     free(floats);

@@ -259,7 +259,7 @@ static void visit_all(walk *self, vit *model, const char *prefix)
         if (model->blocks)
             model->blocks[i] = block;
         if (self->reading) /* or all of the file would be in memory beside what is made of it */
-            be_tensor_file_forget(self->reading);
+            be_tensor_file_release(self->reading);
     }
 }
 

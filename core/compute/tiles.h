@@ -27,7 +27,8 @@ typedef struct be_tiles {
     /* A whole weight, given as [columns][inner] or, turned, as [inner][columns]; rows are `stride` floats apart. */
     void (*pack)(const struct be_matrix *to, const float *weight, size_t stride);
     void (*pack_turned)(const struct be_matrix *to, const float *weight, size_t stride);
-    /* to[r][i] = exp(scores[r][i] - max_r), in bfloat16 rounded, of all its rows and columns; inverses[r] = 1 / the sum of row r.
+    /* to[r][i] = exp(scores[r][i] - max_r), in bfloat16 rounded (in BF16 alone off by up to 1e-4 of itself before that), of all its
+     * rows and columns; inverses[r] = 1 / the sum of row r.
      * In float32 `to` may be over the scores themselves. */
     void (*exponentials)(const struct be_activations *to, float *inverses, const float *scores, size_t stride);
     /* The product; `sums` holds be_matrix_scratch floats and is NULL for one of whole tiles. */

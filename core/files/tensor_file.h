@@ -77,6 +77,8 @@ be_status be_tensor_file_read(be_tensor_file *file, const be_tensor *tensor, voi
 
 /* Lets go of what reading has brought into memory. Names, shapes and the root stay; values can be read again. */
 void be_tensor_file_forget(be_tensor_file *file);
+/* The same while more is read: a storage that many tensors share, once read out of a zip, stays. */
+void be_tensor_file_release(const be_tensor_file *file);
 /* The SHA-256 of the bytes that are open, whatever has the file's name by now. */
 be_status be_tensor_file_hash(const be_tensor_file *file, char hash[BE_HASH_SIZE], be_error *error);
 

@@ -123,6 +123,11 @@ void be_tensor_file_forget(be_tensor_file *file)
 {
     free(file->cached);
     file->cached = NULL;
+    be_tensor_file_release(file);
+}
+
+void be_tensor_file_release(const be_tensor_file *file)
+{
     be_mapped_file_release(file->mapped.bytes, file->mapped.size);
 }
 

@@ -8,14 +8,11 @@ import sys
 import time
 from pathlib import Path
 
-import machine
-
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/http"))
 os.environ.setdefault("BRAINENC", str(ROOT / "build/plain/brainenc"))
 os.environ.setdefault("BRAINENCD", str(ROOT / "build/plain/brainencd"))
 TOOL = os.environ["BRAINENC"]
-machine.choose_openblas_kernels()
 PRECISIONS = ("f32", "bf16", "bf16x3")
 
 

@@ -28,8 +28,8 @@ class Health:
         self.thread = threading.Thread(target=self.watch)
 
     def watch(self):
-        connection = self.daemon.connect()
         try:
+            connection = self.daemon.connect()
             while not self.seconds or not self.end.wait(HEALTHZ_PAUSE):
                 start = time.monotonic()
                 connection.request("GET", "/healthz")
@@ -38,9 +38,9 @@ class Health:
                 self.seconds.append(time.monotonic() - start)
                 if answer.status != 200:
                     self.wrong = f"answers {answer.status}"
+            connection.close()
         except (OSError, http.client.HTTPException) as error:
             self.wrong = f"{type(error).__name__}: {error}"
-        connection.close()
 
     def __enter__(self):
         self.thread.start()

@@ -40,7 +40,7 @@ def what_was_run(it):
             f"{it['threads']} threads, {it['isa']} kernels (cblas_sgemm: {it['sgemm']}), medians, fastest and slowest of "
             f"{it['rounds']} rounds. Peak of these threads, the best of the rounds: {in_f32}"
             f"{in_precision if it['precision'] != 'f32' else ''}reading memory {peak['reading_gb_s']:.1f} GB/s. Resident at most "
-            f"{it['resident_bytes'] / 2**20:.0f} MB, weights {it['weight_bytes'] / 2**20:.0f} MB.\n\n")
+            f"{it['resident_bytes'] / 2**20:.0f} MiB, weights {it['weight_bytes'] / 2**20:.0f} MiB.\n\n")
 
 
 def one_run(it):
@@ -136,7 +136,7 @@ def models(runs):
     if measured:
         text = f"Medians of {measured[0]['rounds']} rounds; a multiple is of what one round measured in turn.\n\n" + table(
             ["model", "precision", "one image, ms", "of it encoders and readouts", "times rois_all", "least", "most",
-             "weights, MB"], rows)
+             "weights, MiB"], rows)
     return text + "".join(f"\nSkipped: {it['skipped']}.\n" for it in runs if "skipped" in it)
 
 
