@@ -204,9 +204,9 @@ static void print_bare(const bench_results *it, const samples *whole, const samp
 
 static void print_against(const bench_results *it)
 {
-    const row line = row_of("", &it->against);
     if (it->against.count == 0)
         return;
+    const row line = row_of("", &it->against);
     print_row("  against", &line);
     print_ratio("  ratio to it", &it->one, &it->against);
 }
