@@ -107,6 +107,28 @@ static void test_values_come_back_after_forgetting(void **state)
     compare_after_forgetting(golden("legacy_pth/odd_tensors.pth"));
 }
 
+/* Once the first of two views of one storage is read, the file is made zeros: only what was read then can give the other. */
+static void test_a_shared_storage_is_read_once(void **state)
+{
+    (void)state;
+    be_tensor_file *file;
+    be_error error;
+    float whole[60], slice[20];
+    size_t size;
+    unsigned char *bytes = read_bytes(golden("legacy_pth/odd_tensors.pth"), &size);
+    write_bytes(scratch("shared.pth"), bytes, size);
+    assert_ok(be_tensor_file_open(scratch("shared.pth"), &file, &error), &error);
+    assert_ok(be_tensor_file_read_f32(file, be_tensor_file_find(file, "transposed"), whole, &error), &error);
+    memset(bytes, 0, size);
+    write_bytes(scratch("shared.pth"), bytes, size);
+    be_tensor_file_release(file);
+    assert_ok(be_tensor_file_read_f32(file, be_tensor_file_find(file, "row_slice"), slice, &error), &error);
+    be_tensor_file_forget(file);
+    assert_int_equal(be_tensor_file_read_f32(file, be_tensor_file_find(file, "row_slice"), slice, &error), BE_ERROR_FORMAT);
+    be_tensor_file_close(file);
+    free(bytes);
+}
+
 /* Longer than the pieces that are hashed, and no multiple of them: the digest of the same bytes at once. */
 static void test_a_file_in_pieces_has_the_hash_of_its_bytes(void **state)
 {
@@ -173,7 +195,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tensors_are_read_in_turn), cmocka_unit_test(test_a_tensor_that_cannot_be_read_leaves_the_old_file),
-        cmocka_unit_test(test_values_come_back_after_forgetting), cmocka_unit_test(test_a_file_in_pieces_has_the_hash_of_its_bytes),
+        cmocka_unit_test(test_values_come_back_after_forgetting), cmocka_unit_test(test_a_shared_storage_is_read_once),
+        cmocka_unit_test(test_a_file_in_pieces_has_the_hash_of_its_bytes),
         cmocka_unit_test(test_bfloat16_is_rounded_to_nearest_even),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
